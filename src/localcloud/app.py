@@ -1,0 +1,169 @@
+"""The list of routes: which host name is which service, and the front door that all requests pass.
+
+What no route answers is a 501 that names method and path, never a silent 200.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+import re
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from localcloud.arm import ArmError, ArmRoute, json_response
+from localcloud.cloud import Cloud
+from localcloud.services import entra
+
+log = logging.getLogger("localcloud.requests")
+
+ARM_AUDIENCES = ("https://management.azure.com", "https://management.core.windows.net")
+ML_AUDIENCES = (*ARM_AUDIENCES, "https://ml.azure.com")
+
+Routes = Callable[[Cloud], list[Route]]
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host name pattern, the services behind it, and for whom a token must have been issued.
+
+    `audiences` is None where the service checks for itself (tokens, blobs, scoring).
+    """
+
+    pattern: str
+    services: Sequence[Routes]
+    audiences: tuple[str, ...] | None = None
+
+
+def arm_services() -> list[Routes]:
+    """Services behind `management.azure.com`, in the order in which their routes are tried."""
+    return [
+        lambda cloud: cloud.operations.routes(),
+    ]
+
+
+def data_plane_services() -> list[Routes]:
+    """Services behind `*.api.azureml.ms`: run history, MLflow, the registry, data references."""
+    return []
+
+
+def hosts() -> list[Host]:
+    """Every name that the proxy lets through, the most exact first."""
+    return [
+        Host("management.azure.com", arm_services(), ARM_AUDIENCES),
+        Host("login.microsoftonline.com", [entra.routes]),
+        Host("*.api.azureml.ms", data_plane_services(), ML_AUDIENCES),
+        Host("*.experiments.azureml.net", data_plane_services(), ML_AUDIENCES),
+        Host("127.0.0.1", [_own_routes]),
+    ]
+
+
+def is_azure_name(name: str) -> bool:
+    """Whether the local cloud answers for this host name; the proxy refuses all others."""
+    return any(
+        fnmatch.fnmatchcase(name.lower(), host.pattern) for host in hosts() if host.pattern != "127.0.0.1"
+    )
+
+
+def _own_routes(cloud: Cloud) -> list[Route]:
+    """The local cloud's own page for its command line: is it alive, and what armed faults it has."""
+
+    async def health(request: Request) -> Response:
+        return json_response({"status": "ready", "state": str(cloud.state)})
+
+    async def arm_fault(request: Request) -> Response:
+        body = await request.json()
+        error = ArmError(body["status"], body["code"], body["message"])
+        cloud.faults.arm(request.path_params["name"], error, int(body.get("times", 1)))
+        return json_response({"armed": request.path_params["name"]})
+
+    return [
+        Route("/localcloud/health", health, methods=["GET"]),
+        Route("/localcloud/faults/{name}", arm_fault, methods=["PUT"]),
+    ]
+
+
+class App:
+    """The ASGI application: picks the host, checks the token, finds the route, turns errors into Azure's form."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._hosts = [
+            (
+                re.compile(fnmatch.translate(host.pattern)),
+                [route for service in host.services for route in service(cloud)],
+                host.audiences,
+            )
+            for host in hosts()
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError(f"The local cloud speaks http only, not '{scope['type']}'.")
+        scope["path"] = re.sub(r"/{2,}", "/", scope["path"])
+        request = Request(scope, receive)
+        try:
+            found = self._find(request)
+        except ArmError as error:
+            log.info("%s %s%s -> %d", request.method, request.url.hostname, request.url.path, error.status)
+            await error.response()(scope, receive, send)
+            return
+        answered = False
+
+        async def watched_send(message: dict[str, object]) -> None:
+            nonlocal answered
+            if message["type"] == "http.response.start":
+                answered = True
+                headers = message.setdefault("headers", [])
+                assert isinstance(headers, list)
+                headers.append((b"x-ms-request-id", str(uuid.uuid4()).encode()))
+                log.info(
+                    "%s %s%s -> %s", request.method, request.url.hostname, request.url.path, message["status"]
+                )
+            await send(message)
+
+        try:
+            await found(scope, receive, watched_send)  # type: ignore[arg-type]
+        except ArmError as error:
+            if answered:
+                raise
+            await error.response()(scope, receive, watched_send)  # type: ignore[arg-type]
+        except Exception:
+            log.exception("%s %s failed", request.method, request.url)
+            if answered:
+                raise
+            error = ArmError(500, "InternalServerError", "The local cloud failed; its log has the traceback.")
+            await error.response()(scope, receive, watched_send)  # type: ignore[arg-type]
+
+    def _find(self, request: Request) -> ASGIApp:
+        name = (request.headers.get("host") or "").partition(":")[0].lower()
+        for pattern, routes, audiences in self._hosts:
+            if not pattern.match(name):
+                continue
+            for route in routes:
+                match, more = route.matches(request.scope)
+                if match is Match.FULL:
+                    if audiences and not (isinstance(route, ArmRoute) and route.anonymous):
+                        claims = entra.check_token(
+                            self._cloud, request.headers.get("authorization"), audiences
+                        )
+                        request.scope.setdefault("state", {})["claims"] = claims
+                    request.scope.update(more)
+                    return route.handle
+            break
+        raise ArmError(
+            501,
+            "NotImplemented",
+            f"The local cloud does not have {request.method} https://{name}{request.url.path}. "
+            "Run 'localcloud coverage' for what it has.",
+        )
+
+
+def create_app(cloud: Cloud) -> App:
+    return App(cloud)
