@@ -66,9 +66,7 @@ def hosts() -> list[Host]:
 
 def is_azure_name(name: str) -> bool:
     """Whether the local cloud answers for this host name; the proxy refuses all others."""
-    return any(
-        fnmatch.fnmatchcase(name.lower(), host.pattern) for host in hosts() if host.pattern != "127.0.0.1"
-    )
+    return any(fnmatch.fnmatchcase(name.lower(), host.pattern) for host in hosts() if host.pattern != "127.0.0.1")
 
 
 def _own_routes(cloud: Cloud) -> list[Route]:
@@ -77,7 +75,17 @@ def _own_routes(cloud: Cloud) -> list[Route]:
     async def health(request: Request) -> Response:
         return json_response({"status": "ready", "state": str(cloud.state)})
 
+    def require_secret(request: Request) -> None:
+        if request.headers.get("authorization") != f"Bearer {cloud.client_secret}":
+            raise ArmError(401, "Unauthorized", "This call needs the state folder's client secret as bearer token.")
+
+    async def allow(request: Request) -> Response:
+        require_secret(request)
+        cloud.allow(request.path_params["host"])
+        return json_response({"allowed": request.path_params["host"]})
+
     async def arm_fault(request: Request) -> Response:
+        require_secret(request)
         body = await request.json()
         error = ArmError(body["status"], body["code"], body["message"])
         cloud.faults.arm(request.path_params["name"], error, int(body.get("times", 1)))
@@ -85,6 +93,7 @@ def _own_routes(cloud: Cloud) -> list[Route]:
 
     return [
         Route("/localcloud/health", health, methods=["GET"]),
+        Route("/localcloud/allowed/{host}", allow, methods=["PUT"]),
         Route("/localcloud/faults/{name}", arm_fault, methods=["PUT"]),
     ]
 
@@ -123,9 +132,7 @@ class App:
                 headers = message.setdefault("headers", [])
                 assert isinstance(headers, list)
                 headers.append((b"x-ms-request-id", str(uuid.uuid4()).encode()))
-                log.info(
-                    "%s %s%s -> %s", request.method, request.url.hostname, request.url.path, message["status"]
-                )
+                log.info("%s %s%s -> %s", request.method, request.url.hostname, request.url.path, message["status"])
             await send(message)
 
         try:
@@ -150,9 +157,7 @@ class App:
                 match, more = route.matches(request.scope)
                 if match is Match.FULL:
                     if audiences and not (isinstance(route, ArmRoute) and route.anonymous):
-                        claims = entra.check_token(
-                            self._cloud, request.headers.get("authorization"), audiences
-                        )
+                        claims = entra.check_token(self._cloud, request.headers.get("authorization"), audiences)
                         request.scope.setdefault("state", {})["claims"] = claims
                     request.scope.update(more)
                     return route.handle
@@ -167,3 +172,24 @@ class App:
 
 def create_app(cloud: Cloud) -> App:
     return App(cloud)
+
+
+def coverage() -> list[str]:
+    """Every operation of the local cloud as `METHOD https://host/path`, sorted within its host."""
+    import tempfile
+    from pathlib import Path
+
+    from localcloud.store import Store
+
+    with tempfile.TemporaryDirectory() as folder:
+        cloud = Cloud(Store(), Path(folder))
+        lines: list[str] = []
+        for host in hosts():
+            found = {
+                f"{method} https://{host.pattern}{route.path}"
+                for service in host.services
+                for route in service(cloud)
+                for method in (route.methods or set()) - {"HEAD"}
+            }
+            lines += sorted(found, key=lambda line: line.split(" ", 1)[::-1])
+        return lines

@@ -146,9 +146,7 @@ def type_of(resource_id: str) -> str:
     lower = [segment.lower() for segment in segments]
     if "providers" not in lower:
         return (
-            "Microsoft.Resources/resourceGroups"
-            if "resourcegroups" in lower
-            else "Microsoft.Resources/subscriptions"
+            "Microsoft.Resources/resourceGroups" if "resourcegroups" in lower else "Microsoft.Resources/subscriptions"
         )
     at = len(lower) - 1 - lower[::-1].index("providers")
     return "/".join([segments[at + 1], *segments[at + 2 :: 2]])
@@ -185,9 +183,7 @@ def page(request: Request, items: Sequence[Any], *, size: int = 100) -> Response
         top = int(query["$top"]) if "$top" in query else None
         size = min(size, int(query["count"])) if "count" in query else size
     except ValueError:
-        raise ArmError(
-            400, "InvalidQueryParameter", "'$skip', '$top' and 'count' must be whole numbers."
-        ) from None
+        raise ArmError(400, "InvalidQueryParameter", "'$skip', '$top' and 'count' must be whole numbers.") from None
     wanted = items[: skip + top] if top is not None else items
     shown = wanted[skip : skip + size]
     link = None

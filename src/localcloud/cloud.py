@@ -50,6 +50,8 @@ class Cloud:
     # Services append what must run when the server starts (take up what a killed one left) and stops.
     on_start: list[Hook] = field(default_factory=list)
     on_stop: list[Hook] = field(default_factory=list)
+    # Opens one more name in the proxy; refuses a name of Azure's.
+    allow: Callable[[str], None] = lambda host: None
 
     def __post_init__(self) -> None:
         self.operations = Operations(self.store, self.clock, self.pace)

@@ -97,7 +97,7 @@ class Operations:
     operation outlives the process.
     """
 
-    def __init__(self, store: Store, clock: Clock, pace: Pace = Pace()) -> None:  # noqa: B008
+    def __init__(self, store: Store, clock: Clock, pace: Pace = Pace()) -> None:
         self._store, self._clock, self.pace = store, clock, pace
         self._finishers: dict[str, Finisher] = {}
 

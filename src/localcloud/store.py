@@ -80,9 +80,7 @@ class Store:
 
     def __init__(self, path: Path | None = None) -> None:
         self._lock = threading.RLock()
-        self._db = sqlite3.connect(
-            str(path) if path else ":memory:", check_same_thread=False, isolation_level=None
-        )
+        self._db = sqlite3.connect(str(path) if path else ":memory:", check_same_thread=False, isolation_level=None)
         version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
         if version == 0:
             self._db.execute("PRAGMA journal_mode = WAL")
@@ -190,7 +188,5 @@ class Store:
 
     def delete_record(self, collection: str, key: str) -> bool:
         with self._lock:
-            cursor = self._db.execute(
-                "DELETE FROM record WHERE collection = ? AND key = ?", (collection, key)
-            )
+            cursor = self._db.execute("DELETE FROM record WHERE collection = ? AND key = ?", (collection, key))
             return cursor.rowcount > 0

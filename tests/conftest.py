@@ -1,0 +1,92 @@
+"""What all tests share: a clean environment, a temporary HOME, and a real local cloud in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localcloud import client
+from localcloud.cloud import Cloud
+from localcloud.operations import Clock
+from localcloud.server import Options, Server
+
+CACHE = Path(
+    os.environ.get("TUNESTACK_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tunestack"
+)
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test sees the developer's accounts, stacks or home; the caches that set-up filled are handed in."""
+    for name in list(os.environ):
+        if name.startswith(("AZURE", "ARM_", "PULUMI_", "MLFLOW_", "LOCALCLOUD_", "TUNESTACK_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.setenv("TUNESTACK_CACHE", str(CACHE))
+
+
+@dataclass
+class RunningCloud:
+    """A local cloud that runs in a thread: its `Cloud`, its address for clients, and its environment."""
+
+    cloud: Cloud
+    running: client.Running
+    server: Server
+    loop: asyncio.AbstractEventLoop
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return self.cloud.client_environment()
+
+    def call(self, coroutine: Any) -> Any:
+        """Run a coroutine on the server's loop and wait for its result."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(timeout=60)
+
+    def arm(self, method: str, path: str, body: Any = None) -> Any:
+        return self.running.arm(method, path, body)
+
+
+@contextmanager
+def serve(options: Options, clock: Clock | None = None) -> Iterator[RunningCloud]:
+    """A real server in a thread of its own; stopped, with all that it started, when the block is left."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="local-cloud")
+    thread.start()
+    server = Server(options, clock)
+    try:
+        cloud = asyncio.run_coroutine_threadsafe(server.start(), loop).result(timeout=120)
+        yield RunningCloud(cloud, client.find(options.state), server, loop)
+    finally:
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(timeout=60)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout=10)
+        loop.close()
+
+
+def _point_at(found: RunningCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in found.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def local_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningCloud]:
+    """A local cloud without engine and MLflow, and this process pointed at it, as `localcloud run` does."""
+    with serve(Options(tmp_path / "state", engine=False, tracking=False)) as found:
+        _point_at(found, monkeypatch)
+        yield found
+
+
+@pytest.fixture
+def tracked_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningCloud]:
+    """As `local_cloud`, with the MLflow server."""
+    with serve(Options(tmp_path / "state", engine=False, tracking=True)) as found:
+        _point_at(found, monkeypatch)
+        yield found
