@@ -145,8 +145,8 @@ class App:
             log.exception("%s %s failed", request.method, request.url)
             if answered:
                 raise
-            error = ArmError(500, "InternalServerError", "The local cloud failed; its log has the traceback.")
-            await error.response()(scope, receive, watched_send)  # type: ignore[arg-type]
+            failed = ArmError(500, "InternalServerError", "The local cloud failed; its log has the traceback.")
+            await failed.response()(scope, receive, watched_send)  # type: ignore[arg-type]
 
     def _find(self, request: Request) -> ASGIApp:
         name = (request.headers.get("host") or "").partition(":")[0].lower()

@@ -50,9 +50,10 @@ class Running:
             text = response.read()
         finally:
             connection.close()
-        answer = json.loads(text) if text else None
+        answer: Any = json.loads(text) if text else None
         if response.status >= 400:
-            error = answer.get("error", {}) if isinstance(answer, dict) else {}
+            answer = answer if isinstance(answer, dict) else {}
+            error = answer.get("error", {})
             if isinstance(error, str):
                 raise CallFailed(f"({error}) {answer.get('error_description')}")
             raise CallFailed(f"({error.get('code', response.status)}) {error.get('message', text.decode())}")

@@ -1,0 +1,40 @@
+# Every chore of the repository; `make help` lists them. Set-up happens by itself and once.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+BIN := .venv/bin
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/\1\t/' | expand -t 14
+
+setup: .venv/.ready  ## packages into .venv, the Pulumi engine and the base model's weights into the cache
+
+.venv/.ready: uv.lock pyproject.toml tools/setup tools/pulumi/go.mod tools/pulumi/go.sum
+	@tools/setup
+	@touch $@
+
+demo: setup  ## the whole story against the local cloud, then teardown
+	@$(BIN)/python tools/demo.py
+
+test: setup lint types  ## every check: style, types, tests
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: setup  ## style
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: setup  ## mypy --strict on src and infra
+	@$(BIN)/mypy --cache-dir "$${TUNESTACK_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/tunestack}/mypy"
+
+format: setup  ## mend the style
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+bench: setup  ## the figures of docs/benchmarks.md, measured anew
+	@$(BIN)/python benchmarks/localcloud_requests.py
+
+docs: setup  ## write the generated pages of docs/ anew
+	@$(BIN)/python tools/reference.py
+
+clean:  ## remove what set-up and runs left in the checkout; the cache stays
+	@rm -rf .venv .localcloud
+
+.PHONY: help setup demo test lint types format bench docs clean
