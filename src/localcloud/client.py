@@ -59,14 +59,18 @@ class Running:
             raise CallFailed(f"({error.get('code', response.status)}) {error.get('message', text.decode())}")
         return answer
 
-    def arm(self, method: str, path: str, body: Any = None) -> Any:
-        """One ARM request as the throw-away principal; `path` carries its api-version."""
+    def token(self) -> str:
+        """An ARM token of the throw-away principal."""
         form = (
             f"grant_type=client_credentials&client_id={CLIENT_ID}&client_secret={self.secret}"
             "&scope=https%3A%2F%2Fmanagement.azure.com%2F.default"
         )
-        token = self.call("POST", "login.microsoftonline.com", f"/{TENANT}/oauth2/v2.0/token", form)["access_token"]
-        return self.call(method, "management.azure.com", path, body, token)
+        answer = self.call("POST", "login.microsoftonline.com", f"/{TENANT}/oauth2/v2.0/token", form)
+        return str(answer["access_token"])
+
+    def arm(self, method: str, path: str, body: Any = None) -> Any:
+        """One ARM request as the throw-away principal; `path` carries its api-version."""
+        return self.call(method, "management.azure.com", path, body, self.token())
 
 
 def find(state: Path) -> Running:
