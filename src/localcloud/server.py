@@ -96,7 +96,7 @@ class Server:
             pace=self.options.pace,
             strict=self.options.strict,
             client_secret=_secret(self.state),
-            addresses=Addresses(mlflow=_free_port() if self.options.tracking else 0),
+            addresses=Addresses(mlflow=self._mlflow_port() if self.options.tracking else 0),
         )
         self._asgi = app.create_app(self.cloud)
         listener = _listen(self.options.port)
@@ -183,6 +183,13 @@ class Server:
             ) from None
         self._lock_file = lock
 
+    def _mlflow_port(self) -> int:
+        """The port of last time where it is free, so that a page's address outlives the server."""
+        kept = self.state / "mlflow.port"
+        port = _free_port(int(kept.read_text()) if kept.exists() else 0)
+        kept.write_text(str(port))
+        return port
+
     def _announce(self) -> None:
         addresses = self.cloud.addresses
         record = {
@@ -229,9 +236,13 @@ def _secret(state: Path) -> str:
     return path.read_text()
 
 
-def _free_port() -> int:
+def _free_port(preferred: int) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", preferred))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
