@@ -1,0 +1,93 @@
+"""The child process that is the MLflow server: MLflow's own application and web page, with a store that keeps run ids.
+
+Azure's run id is the job's name, so a run created with the tag `localcloud.runId` gets that id; MLflow would make
+one up. Started by `localcloud.tracking` as `python -m localcloud.mlflow_server DESCRIPTOR FOLDER PORT`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from localcloud.processes import end_with_parent
+from localcloud.tracking import ARTIFACT_TAG, RUN_ID_TAG
+
+
+def make_store(store_uri: str, artifact_uri: str | None) -> Any:
+    """MLflow's SQL store, except that a run may bring its own id and artifact location as tags."""
+    from mlflow.entities import LifecycleStage, Run, RunInputs, RunStatus, RunTag, SourceType
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS
+    from mlflow.store.tracking.dbmodels.models import SqlRun, SqlTag
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    class NamedRunStore(SqlAlchemyStore):
+        def create_run(
+            self, experiment_id: str, user_id: str, start_time: int, tags: Sequence[Any], run_name: str | None
+        ) -> Any:
+            given = {tag.key: tag.value for tag in tags or ()}
+            run_id, location = given.pop(RUN_ID_TAG, None), given.pop(ARTIFACT_TAG, None)
+            kept = [RunTag(key, value) for key, value in given.items()]
+            if run_id is None:
+                made = super().create_run(experiment_id, user_id, start_time, kept, run_name)
+                if location is None:
+                    return made
+                with self.ManagedSessionMaker(read_only=False) as session:
+                    row = session.get(SqlRun, made.info.run_id)
+                    row.artifact_uri = location.replace("{run}", made.info.run_id)
+                return self.get_run(made.info.run_id)
+            with self.ManagedSessionMaker(read_only=False) as session:
+                if session.get(SqlRun, run_id) is not None:
+                    raise MlflowException(f"Run '{run_id}' exists already.", RESOURCE_ALREADY_EXISTS)
+                name = run_name or given.get("mlflow.runName") or run_id
+                row = SqlRun(
+                    run_uuid=run_id,
+                    name=name,
+                    artifact_uri=(location or "").replace("{run}", run_id),
+                    experiment_id=experiment_id,
+                    source_type=SourceType.to_string(SourceType.JOB),
+                    source_name="",
+                    entry_point_name="",
+                    source_version="",
+                    user_id=user_id,
+                    status=RunStatus.to_string(RunStatus.RUNNING),
+                    start_time=start_time,
+                    end_time=None,
+                    deleted_time=None,
+                    lifecycle_stage=LifecycleStage.ACTIVE,
+                )
+                row.tags = [SqlTag(key=key, value=value) for key, value in {**given, "mlflow.runName": name}.items()]
+                session.add(row)
+                entity = row.to_mlflow_entity()
+            return Run(entity.info, entity.data, RunInputs(dataset_inputs=[]))
+
+    return NamedRunStore(store_uri, artifact_uri)
+
+
+def main(descriptor: int, folder: Path, port: int) -> None:
+    end_with_parent()
+    os.environ.update(
+        {
+            "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{folder / 'mlflow.db'}",
+            "_MLFLOW_SERVER_ARTIFACT_ROOT": str(folder / "artifacts"),
+            "_MLFLOW_SGI_NAME": "uvicorn",
+            "MLFLOW_SERVER_ALLOWED_HOSTS": f"127.0.0.1:{port},localhost:{port}",
+        }
+    )
+    import uvicorn
+    from mlflow.server import handlers
+
+    handlers._tracking_store_registry.register("sqlite", make_store)
+    handlers._get_tracking_store()
+    from mlflow.server.fastapi_app import app
+
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", http="httptools", timeout_graceful_shutdown=1))
+    server.run(sockets=[socket.socket(fileno=descriptor)])
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
