@@ -13,7 +13,8 @@ setup: .venv/.ready  ## packages into .venv, the Pulumi engine and the base mode
 	@touch $@
 
 demo: setup  ## the whole story against the local cloud, then teardown
-	@$(BIN)/python tools/demo.py
+	@LOCALCLOUD_STATE=build/demo/state $(BIN)/localcloud reset --yes
+	@LOCALCLOUD_STATE=build/demo/state $(BIN)/localcloud run -- $(BIN)/python tools/demo.py
 
 test: setup lint types  ## every check: style, types, tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -35,6 +36,6 @@ docs: setup  ## write the generated pages of docs/ anew
 	@$(BIN)/python tools/reference.py
 
 clean:  ## remove what set-up and runs left in the checkout; the cache stays
-	@rm -rf .venv .localcloud
+	@rm -rf .venv .localcloud build
 
 .PHONY: help setup demo test lint types format bench docs clean
