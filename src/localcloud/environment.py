@@ -15,6 +15,7 @@ from localcloud.store import Store
 
 _TAKEN_AWAY = ("AZURE_", "ARM_", "PULUMI_")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_TRUST = ("CURL_CA_BUNDLE", "SSL_CERT_DIR")  # some clients prefer these to the two that are set
 
 
 def variables(running: Running, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -24,10 +25,10 @@ def variables(running: Running, inherited: Mapping[str, str]) -> dict[str, str]:
 
 
 def for_command(running: Running, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """A whole environment: the inherited one without its Azure, Pulumi and proxy variables, and ours."""
+    """A whole environment: the inherited one without its Azure, Pulumi, proxy and trust variables, and ours."""
     kept = {
         name: value
         for name, value in inherited.items()
-        if not name.startswith(_TAKEN_AWAY) and name.upper() not in _PROXIES
+        if not name.startswith(_TAKEN_AWAY) and name.upper() not in _PROXIES and name not in _TRUST
     }
     return {**kept, **variables(running, inherited), "LOCALCLOUD_STATE": str(running.state)}
