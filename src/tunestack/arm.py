@@ -1,0 +1,137 @@
+"""Plain authenticated calls to Azure Resource Manager, run history and MLflow, for what needs no 5 s of SDK import.
+
+Retries, tokens and long-running operations are azure-core's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+from azure.core.credentials import TokenCredential
+from azure.core import PipelineClient
+from azure.core.exceptions import ServiceRequestError, ServiceResponseError
+from azure.core.pipeline import PipelineResponse
+from azure.core.pipeline.policies import BearerTokenCredentialPolicy, HeadersPolicy, RetryPolicy, UserAgentPolicy
+from azure.core.polling import LROPoller
+from azure.core.rest import HttpRequest, HttpResponse
+from azure.mgmt.core import ARMPipelineClient
+from azure.mgmt.core.polling.arm_polling import ARMPolling
+
+from tunestack.errors import CloudError, TunestackError
+from tunestack.refusals import refused, unreachable
+
+MANAGEMENT = "https://management.azure.com"
+Json = dict[str, Any]
+
+
+class Arm:
+    """One authenticated client; paths start with `/subscriptions`, or are whole URLs of Azure ML's data plane."""
+
+    def __init__(self, credential: TokenCredential) -> None:
+        policies = [
+            HeadersPolicy(),
+            UserAgentPolicy("tunestack"),
+            RetryPolicy(retry_backoff_max=30),
+            BearerTokenCredentialPolicy(credential, f"{MANAGEMENT}/.default"),
+        ]
+        self._client: ARMPipelineClient[HttpRequest, HttpResponse] = ARMPipelineClient(MANAGEMENT, policies=policies)
+
+    def get(self, path: str, version: str = "", **query: Any) -> Json:
+        return self._json(self._send("GET", path, version, query=query))
+
+    def find(self, path: str, version: str = "") -> Json | None:
+        """The resource, or None where there is none."""
+        response = self._send("GET", path, version, allowed=(404,))
+        return None if response.status_code == 404 else self._json(response)
+
+    def pages(self, path: str, version: str, **query: Any) -> Iterator[Json]:
+        """Every item of a list, over all its pages."""
+        page = self.get(path, version, **query)
+        while True:
+            yield from page.get("value", [])
+            following = page.get("nextLink")
+            if not following:
+                return
+            page = self.get(following)
+
+    def post(self, path: str, version: str = "", body: Any = None) -> Json:
+        return self._json(self._send("POST", path, version, body=body))
+
+    def put(self, path: str, version: str, body: Json) -> Json:
+        """Write a whole resource and wait for the operation behind it."""
+        return self._finished(self._run("PUT", path, version, body=body))
+
+    def patch(self, path: str, version: str, body: Json) -> Json:
+        return self._finished(self._run("PATCH", path, version, body=body))
+
+    def text(self, url: str) -> str:
+        """A text file at a signed URL, e.g. a log; without the token, which a signed URL must not meet."""
+        plain: PipelineClient[HttpRequest, HttpResponse] = PipelineClient(MANAGEMENT, policies=[RetryPolicy()])
+        response = plain.send_request(HttpRequest("GET", url))
+        if response.status_code >= 400:
+            raise _refusal(response, "GET", url)
+        return response.text()
+
+    def _send(self, *args: Any, **kwargs: Any) -> HttpResponse:
+        response: HttpResponse = self._run(*args, **kwargs).http_response
+        return response
+
+    def _run(
+        self,
+        method: str,
+        path: str,
+        version: str,
+        *,
+        query: Json | None = None,
+        body: Any = None,
+        allowed: tuple[int, ...] = (),
+    ) -> PipelineResponse[Any, Any]:
+        url = path if path.startswith("https://") else MANAGEMENT + path
+        parameters = {**({"api-version": version} if version else {}), **(query or {})}
+        request = HttpRequest(method, url, params=parameters, json=body)
+        try:
+            done: Any = self._client.send_request(request, _return_pipeline_response=True)
+        except (ServiceRequestError, ServiceResponseError) as error:
+            raise unreachable(str(error)) from error
+        status = done.http_response.status_code
+        if status >= 400 and status not in allowed:
+            done.http_response.read()
+            raise _refusal(done.http_response, method, url)
+        return done
+
+    def _finished(self, first: PipelineResponse[Any, Any]) -> Json:
+        poller = LROPoller(
+            self._client, first, lambda last: self._json(last.http_response), ARMPolling(timeout=2.0)
+        )
+        result: Json = poller.result()
+        return result
+
+    @staticmethod
+    def _json(response: HttpResponse) -> Json:
+        if not response.content:
+            return {}
+        try:
+            found: Json = response.json()
+        except ValueError as error:
+            raise CloudError(f"the answer of '{response.request.url}' is not JSON") from error
+        return found
+
+
+def workspace_path(subscription: str, group: str, workspace: str) -> str:
+    return (
+        f"/subscriptions/{subscription}/resourceGroups/{quote(group)}"
+        f"/providers/Microsoft.MachineLearningServices/workspaces/{quote(workspace)}"
+    )
+
+
+def _refusal(response: HttpResponse, method: str, url: str) -> TunestackError:
+    try:
+        body = response.json()
+    except ValueError:
+        body = {}
+    error = body.get("error", body) if isinstance(body, dict) else {}
+    said = (error.get("message") if isinstance(error, dict) else "") or response.text() or response.reason
+    name = url.split("?")[0].removeprefix(MANAGEMENT).rsplit("/providers/", 1)[-1]
+    return refused(response.status_code, str(said), f"{method} '{name}'")

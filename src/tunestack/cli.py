@@ -1,0 +1,127 @@
+"""The one front door of the scripts: flags they share, errors as one line, and stdout kept for the handle.
+
+Nothing heavy is imported here, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tunestack.errors import Interrupted, TunestackError, UsageError
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a script hands on: the one line for the next script, and the full record for `--json`."""
+
+    handle: str
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+Run = Callable[[argparse.Namespace], Result]
+
+
+class Parser(argparse.ArgumentParser):
+    """Argparse whose complaints look like every other error here."""
+
+    def __init__(self, description: str | None) -> None:
+        super().__init__(description=description, allow_abbrev=False)
+        self.add_argument("--json", action="store_true", help="print the full record instead of the handle")
+        self.add_argument("--debug", action="store_true", help="show tracebacks and the requests sent")
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, fix=f"See {self.prog} --help")
+
+    def workspace_flags(self) -> None:
+        """Where the workspace is: flags, else the stack's outputs, else config.json."""
+        group = self.add_argument_group("workspace")
+        group.add_argument("--outputs", type=Path, metavar="FILE", help="stack outputs as JSON (else the stack itself)")
+        group.add_argument("--subscription", metavar="ID", help="subscription, when there is no stack")
+        group.add_argument("--resource-group", metavar="NAME", help="its resource group")
+        group.add_argument("--workspace-name", metavar="NAME", help="its workspace")
+
+    def endpoint_flag(self) -> None:
+        self.add_argument("--endpoint", metavar="NAME", help="online endpoint (else the stack's)")
+
+    def waiting_flags(self) -> None:
+        self.add_argument("--no-wait", action="store_true", help="return as soon as it is started")
+        self.add_argument("--timeout", type=_positive, metavar="MINUTES", help="stop waiting after so long (code 4)")
+
+    def dry_run_flag(self) -> None:
+        self.add_argument("--dry-run", action="store_true", help="print what would be sent, send nothing")
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not above zero")
+    return value
+
+
+def percent(text: str) -> float:
+    """A flag's value above 0 and up to 100."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 100:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a percentage above 0 and up to 100")
+    return value
+
+
+def note(text: str) -> None:
+    """One line of progress, on stderr: stdout belongs to the handle."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def main(parser: Parser, run: Run, argv: Sequence[str] | None = None) -> int:
+    """Parse, run, print the handle. Returns the exit code; every error is one `error:` line per problem."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    if argv is None:
+        _quieten(debug)
+    stdout = sys.stdout
+    try:
+        options = parser.parse_args(arguments)
+        with redirect_stdout(sys.stderr):  # the SDK prints dots and links; none may reach the next program
+            result = run(options)
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exc()
+        return _report(error)
+    print(json.dumps(result.record, indent=2, default=str) if options.json else result.handle, file=stdout, flush=True)
+    return 0
+
+
+def _report(error: BaseException) -> int:
+    if isinstance(error, KeyboardInterrupt):
+        error = Interrupted("interrupted; nothing was left half-done, run it again")
+    if not isinstance(error, TunestackError):
+        from tunestack.refusals import explain
+
+        error = explain(error)
+    for line in error.details:
+        note(f"  | {line}")
+    for problem in error.problems:
+        note(f"error: {problem}" + (f". {error.fix}" if error.fix and problem is error.problems[-1] else ""))
+    return error.code
+
+
+def _quieten(debug: bool) -> None:
+    if debug:
+        logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+        return
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
+    os.environ.setdefault("AZURE_EXTENSION_DISABLE_TELEMETRY", "true")

@@ -1,0 +1,88 @@
+"""The errors meant for the user's eyes, and the exit code of each; nothing here but the standard library.
+
+    TunestackError
+    ├── CloudError     1  the cloud refused, or the operation failed there
+    ├── UsageError     2  wrong usage: a flag, a file, a recipe, a parameter
+    ├── NotConfigured  3  outputs or credentials are missing
+    ├── EndedBadly     4  a job or deployment ended badly, or time ran out
+    ├── GateSaidNo     5  a gate said no: preflight, evaluation, canary, budget, sweep
+    └── Interrupted  130  Ctrl-C while the cloud goes on working
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import ClassVar
+
+
+class TunestackError(Exception):
+    """One or more problems found together, each one sentence with the value in quotes, and how to fix them."""
+
+    code: ClassVar[int] = 1
+
+    def __init__(self, *problems: str, fix: str = "", details: Sequence[str] = ()) -> None:
+        super().__init__(*problems)
+        self.problems = problems
+        self.fix = fix
+        self.details = tuple(details)
+
+    def __str__(self) -> str:
+        said = "; ".join(self.problems)
+        return f"{said}. {self.fix}" if self.fix else said
+
+
+class CloudError(TunestackError):
+    """The cloud refused, or the operation failed there; `status` is HTTP's, 0 where nothing answered."""
+
+    code = 1
+
+    def __init__(self, *problems: str, fix: str = "", details: Sequence[str] = (), status: int = -1) -> None:
+        super().__init__(*problems, fix=fix, details=details)
+        self.status = status
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether to ask again later: no answer, too many requests, or trouble on the other side."""
+        return self.status in (0, 408, 429) or self.status >= 500
+
+
+class UsageError(TunestackError):
+    """A flag, a file, a recipe or a parameter that cannot be right."""
+
+    code = 2
+
+
+class NotConfigured(TunestackError):
+    """Stack outputs, workspace or credentials are missing."""
+
+    code = 3
+
+
+class EndedBadly(TunestackError):
+    """A job or deployment failed, was cancelled, or did not end in time."""
+
+    code = 4
+
+
+class GateSaidNo(TunestackError):
+    """All worked, and the answer is no."""
+
+    code = 5
+
+
+class Interrupted(TunestackError):
+    """Ctrl-C: what was started goes on in the cloud; `fix` is the command that attaches to it again."""
+
+    code = 130
+
+
+def did_you_mean(value: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: the nearest known one, or all of them when they are few."""
+    names = sorted(known)
+    near = get_close_matches(value, names, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    if names and len(names) <= 12:
+        return f"; known are {', '.join(names)}"
+    return ""

@@ -1,0 +1,91 @@
+"""Rows in the ultrachat_200k schema: `prompt`, `prompt_id` (sha256 hex) and `messages` of `content` and `role`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from tunestack.errors import UsageError
+
+Row = dict[str, Any]
+# What the pipeline refuses to train on less than (its own error says the same, after a node was paid for).
+MINIMUM_TRAIN_ROWS = 10
+
+
+def row(raw: Any, where: str) -> Row:
+    """A row from anything that has `messages`; `prompt` and `prompt_id` are made where absent."""
+    if not isinstance(raw, Mapping):
+        raise UsageError(f"{where} is not an object with 'messages'")
+    if "messages" not in raw:
+        found = ", ".join(f"'{key}'" for key in raw) or "nothing"
+        raise UsageError(f"{where} has no 'messages'; found {found}", fix="Rows follow the ultrachat_200k schema")
+    messages = _messages(raw["messages"], where)
+    prompt = raw.get("prompt") or first_question(messages)
+    return {"prompt": prompt, "prompt_id": raw.get("prompt_id") or _sha256(prompt), "messages": messages}
+
+
+def conversation(turns: Iterable[str]) -> Row | None:
+    """A row from alternating turns, the user's first; None where nobody answers. A last question is dropped."""
+    texts = [turn.strip() for turn in turns]
+    texts = texts[: len(texts) - len(texts) % 2]
+    if not texts or not all(texts):
+        return None
+    roles = ("user", "assistant")
+    messages = [{"content": text, "role": roles[index % 2]} for index, text in enumerate(texts)]
+    return {"prompt": texts[0], "prompt_id": _sha256(texts[0]), "messages": messages}
+
+
+def first_question(messages: Iterable[Mapping[str, str]]) -> str:
+    """The first user turn: what a row is sorted and split by."""
+    return next((message["content"] for message in messages if message["role"] == "user"), "")
+
+
+def question_key(found: Row) -> str:
+    """Hash of the first user turn without case, accents of form, punctuation and spacing: 'Hi!' is 'hi'."""
+    text = unicodedata.normalize("NFKC", first_question(found["messages"])).casefold()
+    return _sha256(" ".join(re.findall(r"\w+", text)) or text)
+
+
+def bucket(key: str) -> float:
+    """Where a hash falls between 0 and 100: the same on every machine, for splits by share."""
+    return int(key[:13], 16) / 16**13 * 100
+
+
+def without_duplicates(found: Iterable[Row]) -> Iterator[Row]:
+    """Rows whose messages stood nowhere before."""
+    seen: set[bytes] = set()
+    for item in found:
+        key = hashlib.sha256(orjson.dumps(item["messages"])).digest()
+        if key not in seen:
+            seen.add(key)
+            yield item
+
+
+def dumps(item: Row) -> bytes:
+    """A row as its line: the same bytes for the same row."""
+    return orjson.dumps(item) + b"\n"
+
+
+def _messages(value: Any, where: str) -> list[dict[str, str]]:
+    if isinstance(value, str):  # a CSV column
+        try:
+            value = orjson.loads(value)
+        except orjson.JSONDecodeError as error:
+            raise UsageError(f"{where} has 'messages' that are not JSON: {error}") from error
+    messages = []
+    for message in value if isinstance(value, list) else [None]:
+        role = message.get("role") if isinstance(message, Mapping) else None
+        content = message.get("content") if isinstance(message, Mapping) else None
+        if not isinstance(role, str) or not isinstance(content, str):
+            raise UsageError(f"{where} has 'messages' that are not a list of role and content")
+        messages.append({"content": content, "role": role})
+    return messages
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,135 @@
+"""What a job did: states, children, logs and metrics, read from run history and MLflow over plain HTTPS.
+
+`jobs.stream` of the SDK polls up to once a minute and prints to stdout; this reads the same services.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from tunestack.arm import Arm
+from tunestack.errors import CloudError, UsageError
+
+WORKSPACE_VERSION = "2024-10-01"
+JOB_VERSION = "2024-01-01-preview"
+ENDED = frozenset({"Completed", "Failed", "Canceled", "NotResponding"})
+QUEUED = frozenset({"NotStarted", "Queued", "Preparing", "Provisioning", "Starting"})
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: a job or a child of a pipeline. Times are UTC, None until they are known."""
+
+    id: str
+    name: str
+    status: str
+    started: datetime | None = None
+    ended: datetime | None = None
+    error: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in ENDED
+
+    @classmethod
+    def parse(cls, raw: dict[str, Any]) -> Run:
+        return cls(
+            raw["runId"],
+            raw.get("displayName") or raw.get("properties", {}).get("azureml.moduleName") or raw["runId"],
+            raw.get("status") or "NotStarted",
+            _time(raw.get("startTimeUtc")),
+            _time(raw.get("endTimeUtc")),
+            _message(raw.get("error")),
+            raw.get("tags") or {},
+        )
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of a metric at a training step."""
+
+    step: int
+    value: float
+
+
+class RunHistory:
+    """The run history and MLflow services of one workspace, whose host is read once from the workspace itself."""
+
+    def __init__(self, arm: Arm, workspace_path: str) -> None:
+        self._arm, self._workspace = arm, workspace_path
+        self._found_host = ""
+
+    def job(self, name: str) -> dict[str, Any] | None:
+        """The job as Resource Manager has it, or None."""
+        return self._arm.find(f"{self._workspace}/jobs/{name}", JOB_VERSION)
+
+    def run(self, run_id: str) -> Run:
+        return Run.parse(self._arm.get(f"{self._history}/runs/{run_id}"))
+
+    def children(self, run_id: str) -> list[Run]:
+        """The children of a pipeline, in the order of their start."""
+        found = [Run.parse(raw) for raw in self._arm.pages(f"{self._history}/runs/{run_id}/children", "")]
+        return sorted(found, key=lambda run: (run.started is None, run.started and run.started.timestamp(), run.id))
+
+    def log(self, run_id: str, lines: int) -> list[str]:
+        """The last lines of a run's own log; empty where it wrote none."""
+        files = self._arm.get(f"{self._history}/runs/{run_id}/details").get("logFiles") or {}
+        names = sorted((name for name in files if name.endswith((".txt", ".log"))), key=_rank)
+        if not names:
+            return []
+        text = self._arm.text(files[names[0]])
+        return [line for line in text.splitlines() if line.strip()][-lines:]
+
+    def metrics(self, run_id: str) -> dict[str, float]:
+        """The last value of every metric."""
+        data = self._arm.get(f"{self._mlflow}/runs/get", run_id=run_id, run_uuid=run_id)["run"].get("data", {})
+        return {metric["key"]: float(metric["value"]) for metric in data.get("metrics", [])}
+
+    def metric(self, run_id: str, name: str) -> list[Point]:
+        """All values of one metric, in the order of steps."""
+        found = self._arm.get(f"{self._mlflow}/metrics/get-history", run_id=run_id, run_uuid=run_id, metric_key=name)
+        points = [Point(int(raw.get("step", 0)), float(raw["value"])) for raw in found.get("metrics", [])]
+        return sorted(points, key=lambda point: point.step)
+
+    @property
+    def _history(self) -> str:
+        return f"https://{self._host}/history/v1.0{self._workspace}"
+
+    @property
+    def _mlflow(self) -> str:
+        return f"https://{self._host}/mlflow/v2.0{self._workspace}/api/2.0/mlflow"
+
+    @property
+    def _host(self) -> str:
+        if not self._found_host:
+            found = self._arm.find(self._workspace, WORKSPACE_VERSION)
+            if found is None:
+                name = self._workspace.rsplit("/", 1)[-1]
+                raise UsageError(f"workspace '{name}' does not exist", fix="Make it with: pulumi up")
+            host = urlsplit(found["properties"].get("mlFlowTrackingUri", "")).hostname
+            if not host:
+                raise CloudError(f"workspace '{found.get('name')}' has no tracking address yet", fix="Run it again")
+            self._found_host = host
+        return self._found_host
+
+
+def _rank(name: str) -> tuple[bool, str]:
+    """The user's own log first."""
+    return not name.startswith("user_logs/"), name
+
+
+def _message(error: Any) -> str:
+    while isinstance(error, dict) and isinstance(error.get("error"), dict):
+        error = error["error"]
+    return str(error.get("message") or error.get("code") or "") if isinstance(error, dict) else ""
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
+
+

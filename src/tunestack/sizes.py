@@ -1,0 +1,90 @@
+"""Machine sizes: which a model may run on, which are retired, and how many GPUs they have.
+
+The model's registry tags are asked first; where they are silent, the dated table `azure_facts.yml` beside this file.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import yaml
+
+Purpose = Literal["finetune", "inference"]
+
+
+@cache
+def facts() -> dict[str, Any]:
+    """The table, with size names in lower case."""
+    table: dict[str, Any] = yaml.safe_load(files("tunestack").joinpath("azure_facts.yml").read_text())
+    table["sizes"] = {name.lower(): fact for name, fact in table["sizes"].items()}
+    return table
+
+
+@dataclass(frozen=True)
+class AllowList:
+    """The sizes that a model may use, and who says so."""
+
+    sizes: tuple[str, ...]
+    source: str
+
+    def __contains__(self, size: str) -> bool:
+        return size.lower() in {known.lower() for known in self.sizes}
+
+
+def allow_list(model: str, tags: Mapping[str, Any], purpose: Purpose) -> AllowList | None:
+    """What the registry's tags say, else the table, else None: then nobody knows, and the caller says so."""
+    tag = f"{purpose}_compute_allow_list"
+    if tags.get(tag):
+        return AllowList(tuple(_names(tags[tag])), f"registry tag {tag}")
+    listed = facts()["models"].get(model, {}).get(purpose)
+    if listed:
+        return AllowList(tuple(listed), f"azure_facts.yml of {facts()['as_of']}")
+    return None
+
+
+def _names(value: Any) -> list[str]:
+    """A list tag travels as its Python text; a plain comma list is taken as well."""
+    if isinstance(value, str):
+        try:
+            value = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            value = value.split(",")
+    return [str(item).strip() for item in ([value] if isinstance(value, str) else value) if str(item).strip()]
+
+
+def gpus(size: str) -> int | None:
+    """GPUs of one machine; None for a size that the table does not have."""
+    fact = facts()["sizes"].get(size.lower())
+    return int(fact["gpus"]) if fact else None
+
+
+def objections(size: str, allowed: AllowList | None, purpose: Purpose, model: str, today: date) -> list[str]:
+    """Every reason against a size, each one sentence; none when all is well."""
+    found = []
+    fact = facts()["sizes"].get(size.lower(), {})
+    retired = fact.get("retired")
+    if retired and retired <= today:
+        found.append(f"size '{size}' was retired by Azure on {retired}")
+    if fact.get("unsupported"):
+        found.append(f"size '{size}' is not supported here: {fact['unsupported']}")
+    if allowed is not None and size not in allowed:
+        found.append(
+            f"size '{size}' is not on the {purpose} allow-list of '{model}' "
+            f"({allowed.source}): {', '.join(allowed.sizes)}"
+        )
+    return found
+
+
+def archived(model: str, today: date) -> str:
+    """Why a base model should not be started from any more; empty for one in good standing."""
+    fact = facts()["models"].get(model, {})
+    retired = fact.get("retired")
+    if fact.get("archived"):
+        return f"is archived in its registry, and was retired on {retired}"
+    return f"was retired on {retired}" if retired and retired <= today else ""
