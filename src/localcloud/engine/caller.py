@@ -22,7 +22,7 @@ def environment_of(peer: str) -> Mapping[str, str]:
             continue
         try:
             if any(_is_port(connection, port) for connection in process.net_connections("tcp")):
-                return process.environ()
+                return dict(process.environ())
         except (psutil.AccessDenied, psutil.NoSuchProcess):
             continue
     return dict(os.environ)

@@ -32,7 +32,8 @@ from localcloud.engine.caller import environment_of
 from localcloud.engine.interpreter import Interpreter, InterpreterError, choose, type_check
 
 PROGRAM = Path(__file__).with_name("program.py")
-REPORTED = 32  # the exit status of a program that has told its error to the engine already
+# exit statuses of program.py: it has told its error to the engine already; its Python has no `pulumi`
+REPORTED, WITHOUT_PULUMI = 32, 33
 STDOUT_STREAM, STDERR_STREAM = 1, 2
 INSTALLED = (
     "import importlib.metadata as m, json\n"
@@ -49,7 +50,7 @@ class Session:
     cancelled: bool = False
 
 
-class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):  # type: ignore[misc]
+class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
     """The servicer; every method is one call of Pulumi's language protocol."""
 
     def __init__(self) -> None:
@@ -87,13 +88,26 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):  # type: ignore[m
     def Run(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Runs the program to its end. Its own errors are told to the engine by the program (`bail`)."""
         session = self._session(context)
-        environment = environment_of(context.peer())
-        program = Path(request.info.program_directory) / request.info.entry_point
-        try:
-            interpreter = choose(_options(request.info), Path(request.info.root_directory), environment)
-            type_check(interpreter, _options(request.info), Path(request.info.program_directory))
-        except InterpreterError as error:
-            return language_pb2.RunResponse(error=str(error))
+        with grpc.insecure_channel(session.engine) as channel:
+            engine = engine_pb2_grpc.EngineStub(channel)
+            try:
+                status, python = self._run(request, session, engine, context)
+            except InterpreterError as error:
+                return _fail(engine, str(error))
+            if status == 0:
+                return language_pb2.RunResponse()
+            if status == REPORTED or session.cancelled:
+                return language_pb2.RunResponse(bail=True)
+            if status == WITHOUT_PULUMI:
+                return _fail(engine, f"'{python}' has no 'pulumi': install the program's dependencies in it")
+            return _fail(engine, f"the program ended with exit status {status}")
+
+    def _run(self, request: Any, session: Session, engine: Any, context: grpc.ServicerContext) -> tuple[int, Path]:
+        """The program's exit status, and the Python that ran it; its output is told to the engine."""
+        options, root = _options(request.info), Path(request.info.root_directory)
+        folder = Path(request.info.program_directory)
+        interpreter = choose(options, root, environment_of(context.peer()))
+        type_check(interpreter, options, folder)
         settings = {
             "monitor": request.monitor_address,
             "engine": session.engine,
@@ -104,9 +118,10 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):  # type: ignore[m
             "organization": request.organization,
             "root_directory": request.info.root_directory,
         }
+        program = str(folder / request.info.entry_point)
         child = subprocess.Popen(
-            [str(interpreter.path), "-u", str(PROGRAM), json.dumps(settings), str(program), *request.args],
-            cwd=request.pwd or request.info.program_directory,
+            [str(interpreter.path), "-u", str(PROGRAM), json.dumps(settings), program, *request.args],
+            cwd=request.pwd or folder,
             env={
                 **interpreter.environment,
                 "PULUMI_CONFIG": json.dumps(dict(request.config)),
@@ -118,23 +133,17 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):  # type: ignore[m
             start_new_session=True,
         )
         self._follow(session, child, context)
-        with grpc.insecure_channel(session.engine) as channel:
-            engine = engine_pb2_grpc.EngineStub(channel)
-            readers = [
-                threading.Thread(target=_relay, args=(child.stdout, engine, STDOUT_STREAM)),
-                threading.Thread(target=_relay, args=(child.stderr, engine, STDERR_STREAM)),
-            ]
-            for reader in readers:
-                reader.start()
-            status = child.wait()
-            for reader in readers:
-                reader.join()
+        readers = [
+            threading.Thread(target=_relay, args=(child.stdout, engine, STDOUT_STREAM)),
+            threading.Thread(target=_relay, args=(child.stderr, engine, STDERR_STREAM)),
+        ]
+        for reader in readers:
+            reader.start()
+        status = child.wait()
+        for reader in readers:
+            reader.join()
         session.running.discard(child)
-        if status == 0:
-            return language_pb2.RunResponse()
-        if status == REPORTED or session.cancelled:
-            return language_pb2.RunResponse(bail=True)
-        return language_pb2.RunResponse(error=f"the program ended with exit status {status}")
+        return status, interpreter.path
 
     def RunPlugin(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         """Runs a policy pack and passes on what it prints: its first line is the port that it serves."""
@@ -196,9 +205,16 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):  # type: ignore[m
         raise AssertionError("abort does not return")
 
 
+def _fail(engine: Any, message: str) -> Any:
+    """Shows one error; an `error` in the answer would be shown as an unhandled one."""
+    engine.Log(engine_pb2.LogRequest(severity=engine_pb2.ERROR, message=message))
+    return language_pb2.RunResponse(bail=True)
+
+
 def _options(info: Any) -> dict[str, Any]:
     """The `runtime.options` of the project file."""
-    return MessageToDict(info.options)
+    options: dict[str, Any] = MessageToDict(info.options)
+    return options
 
 
 def _capture(interpreter: Interpreter, arguments: Sequence[str]) -> str:

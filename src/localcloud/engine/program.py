@@ -1,14 +1,18 @@
 """Runs one Pulumi program: `python program.py SETTINGS_JSON PROGRAM [ARGUMENT...]`.
 
 The language host starts this file with the project's own Python, so it uses the standard library and that Python's
-`pulumi` only. An error of the program is told to the engine here, once; the exit status then says that it was.
+`pulumi` only. An error of the program is told to the engine here, once; the exit status says that it was.
 """
+
+from __future__ import annotations
 
 import json
 import os
 import sys
+from typing import Any
 
 REPORTED = 32
+WITHOUT_PULUMI = 33
 
 
 def main() -> int:
@@ -17,18 +21,20 @@ def main() -> int:
     sys.path[0] = program if os.path.isdir(program) else os.path.dirname(program)
     sys.argv = sys.argv[2:]
     try:
-        import pulumi
-    except ImportError as error:
-        print(f"{sys.executable} cannot import 'pulumi' ({error}). Install the program's dependencies in it.")
-        return 1
-    return run(pulumi, settings, program)
+        import pulumi  # noqa: F401
+    except ImportError:
+        return WITHOUT_PULUMI
+    return run(settings, program)
 
 
-def run(pulumi, settings, program):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def run(settings: dict[str, Any], program: str) -> int:
+    """Runs the program to its end and tells the engine what went wrong; the exit status."""
     import asyncio
     import logging
     import runpy
     from concurrent.futures import ThreadPoolExecutor
+
+    import pulumi
 
     # futures that a failed program leaves behind are not its user's business
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
@@ -39,8 +45,12 @@ def run(pulumi, settings, program):  # type: ignore[no-untyped-def]  # noqa: ANN
     asyncio.set_event_loop(loop)
     executor = ThreadPoolExecutor(max_workers=max(settings["parallel"] or 1, 1) * 4)
     loop.set_default_executor(executor)
+
+    def execute() -> None:
+        runpy.run_path(program, run_name="__main__")
+
     try:
-        loop.run_until_complete(runtime.run_in_stack(lambda: runpy.run_path(program, run_name="__main__")))
+        loop.run_until_complete(runtime.run_in_stack(execute))
     except pulumi.RunError as error:
         pulumi.log.error(str(error))
         return REPORTED
@@ -59,14 +69,17 @@ def run(pulumi, settings, program):  # type: ignore[no-untyped-def]  # noqa: ANN
     return 0
 
 
-def traceback_of(error, program):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def traceback_of(error: Exception, program: str) -> str:
     """The traceback from the program's own first line on, without the frames that started it."""
     import traceback
 
     main_file = os.path.join(program, "__main__.py") if os.path.isdir(program) else program
     frames = traceback.extract_tb(error.__traceback__)
-    first = next((at for at, frame in enumerate(frames) if os.path.abspath(frame.filename) == main_file), 0)
-    return "".join(traceback.format_exception(type(error), error, error.__traceback__, limit=first - len(frames)))
+    first = next((at for at, frame in enumerate(frames) if os.path.abspath(frame.filename) == main_file), None)
+    if first is None and isinstance(error, SyntaxError):
+        return "".join(traceback.format_exception_only(type(error), error))
+    limit = None if first is None else first - len(frames)
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__, limit=limit))
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def _refuses(method: Callable[..., Answer]) -> Callable[..., Answer]:
     return answer
 
 
-class Provider(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc]
+class Provider(provider_pb2_grpc.ResourceProviderServicer):
     """The servicer; every method is one call of Pulumi's provider protocol."""
 
     def __init__(self, arm: ArmClient) -> None:
