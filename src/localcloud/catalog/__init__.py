@@ -1,0 +1,1 @@
+"""The content of the registry `azureml`: models and components, with their source and date."""
