@@ -1,0 +1,1 @@
+"""Online deployments as real processes, and the router that stands in front of them."""
