@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,51 +20,54 @@ from localcloud.tracking import ARTIFACT_TAG, RUN_ID_TAG
 
 def make_store(store_uri: str, artifact_uri: str | None) -> Any:
     """MLflow's SQL store, except that a run may bring its own id and artifact location as tags."""
-    from mlflow.entities import LifecycleStage, Run, RunInputs, RunStatus, RunTag, SourceType
-    from mlflow.exceptions import MlflowException
-    from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS
-    from mlflow.store.tracking.dbmodels.models import SqlRun, SqlTag
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    # MLflow's functions are not annotated: its modules are taken as Any.
+    entities: Any = import_module("mlflow.entities")
+    models: Any = import_module("mlflow.store.tracking.dbmodels.models")
+    store: Any = import_module("mlflow.store.tracking.sqlalchemy_store")
+    exceptions: Any = import_module("mlflow.exceptions")
+    codes: Any = import_module("mlflow.protos.databricks_pb2")
 
-    class NamedRunStore(SqlAlchemyStore):
+    class NamedRunStore(store.SqlAlchemyStore):  # type: ignore[misc]
         def create_run(
             self, experiment_id: str, user_id: str, start_time: int, tags: Sequence[Any], run_name: str | None
         ) -> Any:
             given = {tag.key: tag.value for tag in tags or ()}
             run_id, location = given.pop(RUN_ID_TAG, None), given.pop(ARTIFACT_TAG, None)
-            kept = [RunTag(key, value) for key, value in given.items()]
+            kept = [entities.RunTag(key, value) for key, value in given.items()]
             if run_id is None:
                 made = super().create_run(experiment_id, user_id, start_time, kept, run_name)
                 if location is None:
                     return made
                 with self.ManagedSessionMaker(read_only=False) as session:
-                    row = session.get(SqlRun, made.info.run_id)
+                    row = session.get(models.SqlRun, made.info.run_id)
                     row.artifact_uri = location.replace("{run}", made.info.run_id)
                 return self.get_run(made.info.run_id)
             with self.ManagedSessionMaker(read_only=False) as session:
-                if session.get(SqlRun, run_id) is not None:
-                    raise MlflowException(f"Run '{run_id}' exists already.", RESOURCE_ALREADY_EXISTS)
+                if session.get(models.SqlRun, run_id) is not None:
+                    raise exceptions.MlflowException(f"Run '{run_id}' exists already.", codes.RESOURCE_ALREADY_EXISTS)
                 name = run_name or given.get("mlflow.runName") or run_id
-                row = SqlRun(
+                row = models.SqlRun(
                     run_uuid=run_id,
                     name=name,
                     artifact_uri=(location or "").replace("{run}", run_id),
                     experiment_id=experiment_id,
-                    source_type=SourceType.to_string(SourceType.JOB),
+                    source_type=entities.SourceType.to_string(entities.SourceType.JOB),
                     source_name="",
                     entry_point_name="",
                     source_version="",
                     user_id=user_id,
-                    status=RunStatus.to_string(RunStatus.RUNNING),
+                    status=entities.RunStatus.to_string(entities.RunStatus.RUNNING),
                     start_time=start_time,
                     end_time=None,
                     deleted_time=None,
-                    lifecycle_stage=LifecycleStage.ACTIVE,
+                    lifecycle_stage=entities.LifecycleStage.ACTIVE,
                 )
-                row.tags = [SqlTag(key=key, value=value) for key, value in {**given, "mlflow.runName": name}.items()]
+                row.tags = [
+                    models.SqlTag(key=key, value=value) for key, value in {**given, "mlflow.runName": name}.items()
+                ]
                 session.add(row)
                 entity = row.to_mlflow_entity()
-            return Run(entity.info, entity.data, RunInputs(dataset_inputs=[]))
+            return entities.Run(entity.info, entity.data, entities.RunInputs(dataset_inputs=[]))
 
     return NamedRunStore(store_uri, artifact_uri)
 
@@ -79,7 +83,8 @@ def main(descriptor: int, folder: Path, port: int) -> None:
         }
     )
     import uvicorn
-    from mlflow.server import handlers
+
+    handlers: Any = import_module("mlflow.server.handlers")
 
     handlers._tracking_store_registry.register("sqlite", make_store)
     handlers._get_tracking_store()

@@ -131,6 +131,11 @@ class Tracking:
         """Wait until everything that was put into the queue so far is recorded."""
         await self._queue.join()
 
+    async def flush_if_ready(self) -> None:
+        """The same when MLflow answers by now; nobody waits for it to start."""
+        if self._answers.is_set():
+            await self.flush()
+
     async def _work(self) -> None:
         while True:
             record = await self._queue.get()

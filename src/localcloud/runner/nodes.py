@@ -1,0 +1,85 @@
+"""Nodes of compute clusters: a step waits in the queue until its cluster has one free, as on Azure.
+
+Sizes are simulated: every node is this machine. The counts on the compute resource are those that a client sees.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from localcloud.cloud import Cloud
+
+
+class Nodes:
+    """Hands out nodes. A compute is named by its ARM id; None is serverless, which has as many as are asked for."""
+
+    def __init__(self, cloud: Cloud, at_once: int) -> None:
+        self._cloud = cloud
+        self._busy: Counter[str] = Counter()
+        self._freed = asyncio.Condition()
+        # However many nodes the clusters have, this machine is one.
+        self._machine = asyncio.Semaphore(at_once)
+
+    @asynccontextmanager
+    async def node(self, compute: str | None) -> AsyncIterator[None]:
+        """One node for as long as the context lasts."""
+        error = self._cloud.faults.take("job.allocate")
+        if error is not None:
+            raise error
+        if compute is not None:
+            async with self._freed:
+                await self._freed.wait_for(lambda: self._busy[compute.lower()] < self._limit(compute))
+                self._count(compute, +1)
+        try:
+            await self._cloud.clock.sleep(self._cloud.pace.seconds)
+            async with self._machine:
+                yield
+        finally:
+            if compute is not None:
+                async with self._freed:
+                    self._count(compute, -1)
+                    self._freed.notify_all()
+
+    def size(self, compute: str | None) -> str:
+        """The simulated machine size, for the log."""
+        return str(self._scale(compute)[0].get("vmSize", "serverless")) if compute else "serverless"
+
+    def _scale(self, compute: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        resource = self._cloud.store.get(compute) or {}
+        inner = (resource.get("properties") or {}).get("properties") or {}
+        return inner, inner.get("scaleSettings") or {}
+
+    def _limit(self, compute: str) -> int:
+        inner, scale = self._scale(compute)
+        return int(scale.get("maxNodeCount") or 1) if inner.get("scaleSettings") else 1
+
+    def _count(self, compute: str, change: int) -> None:
+        self._busy[compute.lower()] += change
+        busy = self._busy[compute.lower()]
+        resource = self._cloud.store.get(compute)
+        if resource is None:
+            return
+        inner = (resource.get("properties") or {}).get("properties")
+        if inner is None or resource["properties"].get("computeType") != "AmlCompute":
+            return
+        count = max(busy, int((inner.get("scaleSettings") or {}).get("minNodeCount") or 0))
+        inner["currentNodeCount"] = inner["targetNodeCount"] = count
+        inner["allocationState"] = "Steady"
+        inner["nodeStateCounts"] = {
+            "idleNodeCount": count - busy,
+            "runningNodeCount": busy,
+            "preparingNodeCount": 0,
+            "unusableNodeCount": 0,
+            "leavingNodeCount": 0,
+            "preemptedNodeCount": 0,
+        }
+        self._cloud.store.put(compute, resource)
+
+    def release_all(self) -> None:
+        """After a restart nothing runs: counts that a killed server left are put right."""
+        for resource in self._cloud.store.beneath("/subscriptions", "computes"):
+            self._count(resource["id"], 0)
