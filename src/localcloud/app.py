@@ -19,7 +19,27 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from localcloud.arm import ArmError, ArmRoute, json_response
 from localcloud.cloud import Cloud
-from localcloud.services import entra
+from localcloud.services import blob, entra
+from localcloud.services.ml import (
+    artifacts,
+    code,
+    components,
+    computes,
+    data,
+    datastores,
+    deployments,
+    discovery,
+    endpoints,
+    environments,
+    history,
+    jobs,
+    mlflow_gateway,
+    models,
+    registry,
+    sizes,
+    workspaces,
+)
+from localcloud.serving import insights, router
 
 log = logging.getLogger("localcloud.requests")
 
@@ -45,12 +65,31 @@ def arm_services() -> list[Routes]:
     """Services behind `management.azure.com`, in the order in which their routes are tried."""
     return [
         lambda cloud: cloud.operations.routes(),
+        workspaces.routes,
+        computes.routes,
+        sizes.routes,
+        datastores.routes,
+        data.routes,
+        environments.routes,
+        components.routes,
+        models.routes,
+        code.routes,
+        jobs.routes,
+        insights.routes,
+        endpoints.routes,
+        deployments.routes,
     ]
 
 
 def data_plane_services() -> list[Routes]:
     """Services behind `*.api.azureml.ms`: run history, MLflow, the registry, data references."""
-    return []
+    return [
+        discovery.routes,
+        registry.routes,
+        history.routes,
+        artifacts.routes,
+        mlflow_gateway.routes,
+    ]
 
 
 def hosts() -> list[Host]:
@@ -60,6 +99,8 @@ def hosts() -> list[Host]:
         Host("login.microsoftonline.com", [entra.routes]),
         Host("*.api.azureml.ms", data_plane_services(), ML_AUDIENCES),
         Host("*.experiments.azureml.net", data_plane_services(), ML_AUDIENCES),
+        Host("*.blob.core.windows.net", [blob.routes]),
+        Host("*.inference.ml.azure.com", [router.routes]),
         Host("127.0.0.1", [_own_routes]),
     ]
 
