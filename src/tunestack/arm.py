@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from azure.core.credentials import TokenCredential
 from azure.core import PipelineClient
+from azure.core.credentials import TokenCredential
 from azure.core.exceptions import ServiceRequestError, ServiceResponseError
 from azure.core.pipeline import PipelineResponse
 from azure.core.pipeline.policies import BearerTokenCredentialPolicy, HeadersPolicy, RetryPolicy, UserAgentPolicy
@@ -66,10 +66,16 @@ class Arm:
     def patch(self, path: str, version: str, body: Json) -> Json:
         return self._finished(self._run("PATCH", path, version, body=body))
 
+    def delete(self, path: str, version: str) -> None:
+        """Delete and wait; what is not there is deleted already."""
+        done = self._run("DELETE", path, version, allowed=(404,))
+        if done.http_response.status_code != 404:
+            self._finished(done)
+
     def text(self, url: str) -> str:
         """A text file at a signed URL, e.g. a log; without the token, which a signed URL must not meet."""
         plain: PipelineClient[HttpRequest, HttpResponse] = PipelineClient(MANAGEMENT, policies=[RetryPolicy()])
-        response = plain.send_request(HttpRequest("GET", url))
+        response: HttpResponse = plain.send_request(HttpRequest("GET", url))  # type: ignore[assignment]
         if response.status_code >= 400:
             raise _refusal(response, "GET", url)
         return response.text()
@@ -92,7 +98,7 @@ class Arm:
         parameters = {**({"api-version": version} if version else {}), **(query or {})}
         request = HttpRequest(method, url, params=parameters, json=body)
         try:
-            done: Any = self._client.send_request(request, _return_pipeline_response=True)
+            done: PipelineResponse[Any, Any] = self._client.send_request(request, _return_pipeline_response=True)
         except (ServiceRequestError, ServiceResponseError) as error:
             raise unreachable(str(error)) from error
         status = done.http_response.status_code
@@ -102,9 +108,7 @@ class Arm:
         return done
 
     def _finished(self, first: PipelineResponse[Any, Any]) -> Json:
-        poller = LROPoller(
-            self._client, first, lambda last: self._json(last.http_response), ARMPolling(timeout=2.0)
-        )
+        poller = LROPoller(self._client, first, lambda last: self._json(last.http_response), ARMPolling(timeout=2.0))
         result: Json = poller.result()
         return result
 

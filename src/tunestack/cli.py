@@ -80,6 +80,13 @@ def percent(text: str) -> float:
     return value
 
 
+def whole_percent(text: str) -> int:
+    """A flag's value from 1 to 100, whole, as traffic weights are."""
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole percentage from 1 to 100")
+    return int(text)
+
+
 def note(text: str) -> None:
     """One line of progress, on stderr: stdout belongs to the handle."""
     print(text, file=sys.stderr, flush=True)

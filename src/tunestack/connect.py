@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,7 +95,24 @@ class Connection:
 def connect(options: argparse.Namespace) -> Connection:
     """The connection that the flags ask for: flags first, then the stack's outputs, then config.json."""
     _check_proxy()
-    return Connection(_workspace(options), endpoint=getattr(options, "endpoint", None) or "")
+    found = _workspace(options)
+    clusters = {name: getattr(options, name, None) or getattr(found, name) for name in ("cpu_cluster", "gpu_cluster")}
+    return Connection(replace(found, **clusters), endpoint=getattr(options, "endpoint", None) or "")
+
+
+def subscription(options: argparse.Namespace) -> str:
+    """The subscription alone, for when there is no stack any more: the flag, the environment, the stack."""
+    _check_proxy()
+    named = options.subscription or os.environ.get("AZURE_SUBSCRIPTION_ID") or os.environ.get("ARM_SUBSCRIPTION_ID")
+    if named:
+        return str(named)
+    try:
+        return outputs.load(options.outputs).subscription_id
+    except TunestackError as error:
+        raise NotConfigured(
+            "no subscription is named, and there is no stack to ask",
+            fix="Name it with --subscription, or in AZURE_SUBSCRIPTION_ID",
+        ) from error
 
 
 def credential() -> TokenCredential:

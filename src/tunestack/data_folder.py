@@ -69,8 +69,8 @@ def read(folder: Path) -> DataFolder:
     if problems:
         raise UsageError(*problems, fix="Make the folder anew with scripts/prepare_data.py")
     found = _manifest(folder)
-    sums = {split: _sum(folder / f"{split}.jsonl") for split in SPLITS}
-    if found is None or dict(found.sha256) != sums:  # made or changed by hand: counted and hashed anew
+    sums = _sums(folder)
+    if found is None or found.sha256 != sums:  # made or changed by hand: counted and hashed anew
         counts = {split: sum(1 for _ in row_files.read(folder / f"{split}.jsonl")) for split in SPLITS}
         found = DataFolder(Source("path", str(folder)).name, str(folder), 100, _over_all(sums), counts, sums)
     if found.rows["train_sft"] < MINIMUM_TRAIN_ROWS:
@@ -127,9 +127,8 @@ def _move(fresh: Path, folder: Path, made: DataFolder) -> bool:
         fresh.chmod(0o755)
         os.rename(fresh, folder)
         return True
-    if folder.is_dir() and _manifest(folder) == made and not list(_flaws(folder)):
-        if {split: _sum(folder / f"{split}.jsonl") for split in SPLITS} == dict(made.sha256):
-            return False
+    if _manifest(folder) == made and not list(_flaws(folder)) and _sums(folder) == made.sha256:
+        return False
     ours = {MANIFEST, "sample_score.json", *(f"{split}.jsonl" for split in SPLITS)}
     if not folder.is_dir() or {entry.name for entry in folder.iterdir()} - ours:
         raise UsageError(f"'{folder}' exists and is not a folder of prepared data", fix="Name another with --output")
@@ -151,6 +150,10 @@ def _manifest(folder: Path) -> DataFolder | None:
         return DataFolder(**orjson.loads((folder / MANIFEST).read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    return {split: _sum(folder / f"{split}.jsonl") for split in SPLITS}
 
 
 def _sum(file: Path) -> str:

@@ -1,12 +1,12 @@
 """The errors meant for the user's eyes, and the exit code of each; nothing here but the standard library.
 
-    TunestackError
-    ├── CloudError     1  the cloud refused, or the operation failed there
-    ├── UsageError     2  wrong usage: a flag, a file, a recipe, a parameter
-    ├── NotConfigured  3  outputs or credentials are missing
-    ├── EndedBadly     4  a job or deployment ended badly, or time ran out
-    ├── GateSaidNo     5  a gate said no: preflight, evaluation, canary, budget, sweep
-    └── Interrupted  130  Ctrl-C while the cloud goes on working
+TunestackError
+├── CloudError     1  the cloud refused, or the operation failed there
+├── UsageError     2  wrong usage: a flag, a file, a recipe, a parameter
+├── NotConfigured  3  outputs or credentials are missing
+├── EndedBadly     4  a job or deployment ended badly, or time ran out
+├── GateSaidNo     5  a gate said no: preflight, evaluation, canary, budget, sweep
+└── Interrupted  130  Ctrl-C while the cloud goes on working
 """
 
 from __future__ import annotations

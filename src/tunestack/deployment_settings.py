@@ -1,0 +1,86 @@
+"""How a base model is served: machine, count, probes and time limits, from a YAML in Azure ML's own deployment form."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tunestack.errors import UsageError
+from tunestack.recipe import mapping, validated
+
+SLOT = re.compile(r"[A-Za-z](?:[A-Za-z0-9]|-(?!-)){1,30}[A-Za-z0-9]")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Probe(_Strict):
+    """All times in seconds; what is left out is Azure's default."""
+
+    initial_delay: int | None = Field(default=None, ge=1)
+    period: int | None = Field(default=None, ge=1)
+    timeout: int | None = Field(default=None, ge=1)
+    failure_threshold: int | None = Field(default=None, ge=1)
+    success_threshold: int | None = Field(default=None, ge=1)
+
+
+class RequestSettings(_Strict):
+    """Azure's upper limit for a request is 180 s."""
+
+    request_timeout_ms: int | None = Field(default=None, ge=1, le=180_000)
+    max_concurrent_requests_per_instance: int | None = Field(default=None, ge=1)
+
+
+class Settings(_Strict):
+    """Machine and count decide the cost, so they have no default here."""
+
+    schema_url: str = Field(default="", alias="$schema")
+    instance_type: str = Field(min_length=1)
+    instance_count: int = Field(ge=1, le=50)
+    liveness_probe: Probe = Probe()
+    readiness_probe: Probe | None = None
+    request_settings: RequestSettings = RequestSettings()
+    environment_variables: dict[str, str] = {}
+    app_insights_enabled: bool = False
+
+    def arguments(self) -> dict[str, Any]:
+        """As keyword arguments of `ManagedOnlineDeployment`."""
+        from azure.ai.ml.entities import OnlineRequestSettings, ProbeSettings
+
+        probes = {"liveness_probe": self.liveness_probe, "readiness_probe": self.readiness_probe}
+        return {
+            "instance_type": self.instance_type,
+            "instance_count": self.instance_count,
+            "app_insights_enabled": self.app_insights_enabled,
+            "environment_variables": dict(self.environment_variables),
+            "request_settings": OnlineRequestSettings(**self.request_settings.model_dump()),
+            **{name: ProbeSettings(**probe.model_dump()) for name, probe in probes.items() if probe},
+        }
+
+
+def read(file: Path) -> Settings:
+    return validated(Settings, mapping(file, "deployment"), f"deployment '{file}'")
+
+
+def for_base(folder: Path, base: str) -> Path:
+    """The settings file of a base model: named as it is."""
+    file = folder / f"{base}.yml"
+    if not base or not file.is_file():
+        raise UsageError(
+            f"there are no deployment settings for base model '{base or 'unknown'}'",
+            fix=f"Write '{file if base else folder}', or name a file with --deployment",
+        )
+    return file
+
+
+def slot_name(text: str) -> str:
+    """A deployment's name, as Azure takes it."""
+    if not SLOT.fullmatch(text):
+        raise UsageError(
+            f"slot '{text}' is not a deployment name", fix="3 to 32 letters, digits and single dashes, a letter first"
+        )
+    return text

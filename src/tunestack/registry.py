@@ -1,0 +1,80 @@
+"""What the registry knows of a run's base model and pipeline component, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+from tunestack import cli, sizes
+from tunestack.connect import Connection
+from tunestack.errors import UsageError
+from tunestack.parameters import Input
+from tunestack.recipe import RegistryId
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A registry model: its exact id, and its tags as text."""
+
+    id: RegistryId
+    tags: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Component:
+    """A pipeline component: its exact id, its inputs, and the SDK's object to call."""
+
+    id: RegistryId
+    inputs: Mapping[str, Input]
+    load: Any
+
+
+def base_model(connection: Connection, wanted: RegistryId, *, accept_archived: bool = False) -> BaseModel:
+    """The model, its label resolved. An archived one is refused unless accepted."""
+    found = _get(connection.registry(wanted.registry).models, wanted, "base model")
+    exact = replace(wanted, version=str(found.version), is_label=False)
+    flaw = sizes.archived(exact.name, date.today())
+    if flaw and not accept_archived:
+        raise UsageError(
+            f"base model '{exact}' {flaw}",
+            fix="Choose a live one, e.g. Phi-4 (pipelines/finetune/phi-4-ultrachat.yml), or pass --accept-archived",
+        )
+    if flaw:
+        cli.note(f"warning: base model '{exact.name}' {flaw}")
+    return BaseModel(exact, found.tags or {})
+
+
+def component(connection: Connection, wanted: RegistryId) -> Component:
+    """The pipeline component with its inputs, its label resolved."""
+    found = _get(connection.registry(wanted.registry).components, wanted, "component")
+    exact = replace(wanted, version=str(found.version), is_label=False)
+    return Component(exact, {name: _input(raw) for name, raw in found.inputs.items()}, found)
+
+
+def _get(assets: Any, wanted: RegistryId, what: str) -> Any:
+    from azure.ai.ml.exceptions import ValidationException
+    from azure.core.exceptions import ResourceNotFoundError
+
+    version = {"label": wanted.version} if wanted.is_label else {"version": wanted.version}
+    try:
+        found = assets.get(wanted.name, **version)
+    except (ResourceNotFoundError, ValidationException) as error:
+        kind = "model" if wanted.kind == "models" else "component"
+        raise UsageError(
+            f"{what} '{wanted}' does not exist",
+            fix=f"See what there is with: az ml {kind} list --registry-name {wanted.registry} --name {wanted.name}",
+        ) from error
+    if wanted.is_label:
+        cli.note(f"{what} '{wanted.name}': label '{wanted.version}' is version {found.version}")
+    return found
+
+
+def _input(raw: Any) -> Input:
+    enum = raw.enum if isinstance(raw.enum, list) else []
+    return Input(str(raw.type), tuple(str(item) for item in enum), _number(raw.min), _number(raw.max))
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
