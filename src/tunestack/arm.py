@@ -75,7 +75,7 @@ class Arm:
     def text(self, url: str) -> str:
         """A text file at a signed URL, e.g. a log; without the token, which a signed URL must not meet."""
         plain: PipelineClient[HttpRequest, HttpResponse] = PipelineClient(MANAGEMENT, policies=[RetryPolicy()])
-        response: HttpResponse = plain.send_request(HttpRequest("GET", url))  # type: ignore[assignment]
+        response: HttpResponse = plain.send_request(HttpRequest("GET", url))
         if response.status_code >= 400:
             raise _refusal(response, "GET", url)
         return response.text()
@@ -98,14 +98,15 @@ class Arm:
         parameters = {**({"api-version": version} if version else {}), **(query or {})}
         request = HttpRequest(method, url, params=parameters, json=body)
         try:
-            done: PipelineResponse[Any, Any] = self._client.send_request(request, _return_pipeline_response=True)
+            done: Any = self._client.send_request(request, _return_pipeline_response=True)
         except (ServiceRequestError, ServiceResponseError) as error:
             raise unreachable(str(error)) from error
         status = done.http_response.status_code
         if status >= 400 and status not in allowed:
             done.http_response.read()
             raise _refusal(done.http_response, method, url)
-        return done
+        answered: PipelineResponse[Any, Any] = done
+        return answered
 
     def _finished(self, first: PipelineResponse[Any, Any]) -> Json:
         poller = LROPoller(self._client, first, lambda last: self._json(last.http_response), ARMPolling(timeout=2.0))
