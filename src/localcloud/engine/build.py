@@ -13,7 +13,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from localcloud.engine.find import BUILT_VERSION, Engine, EngineError, cache_folder, find, version_of
+from localcloud.engine.find import (
+    BUILT_VERSION,
+    Engine,
+    EngineError,
+    cache_folder,
+    find,
+    place_language_host,
+    version_of,
+)
 
 PACKAGE = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"
 VERSION_VARIABLE = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
@@ -27,17 +35,19 @@ def find_or_build(modules: Path | None, environment: Mapping[str, str] = os.envi
 
     Raises EngineError with what to install when there is neither an engine nor what makes one.
     """
-    found = find(environment)
-    if found is not None:
-        return found
+    engine = find(environment) or _build_once(modules, environment)
+    place_language_host(engine)
+    return engine
+
+
+def _build_once(modules: Path | None, environment: Mapping[str, str]) -> Engine:
     go = require_go(modules, environment)
     assert modules is not None
     cache = cache_folder(environment)
     cache.mkdir(parents=True, exist_ok=True)
     with _only_one(cache / f"{BUILT_VERSION}.lock"):
         # another clone may have built it while this one waited
-        found = find(environment)
-        return found or build(modules, go, cache / BUILT_VERSION, environment)
+        return find(environment) or build(modules, go, cache / BUILT_VERSION, environment)
 
 
 def require_go(modules: Path | None, environment: Mapping[str, str] = os.environ) -> Path:

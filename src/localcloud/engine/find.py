@@ -17,6 +17,11 @@ from pathlib import Path
 OLDEST, BELOW = (3, 259, 0), (4, 0, 0)
 BUILT_VERSION = "3.259.0"  # of `tools/pulumi/go.mod`, and of the locked Python SDK
 LANGUAGE_HOST = "pulumi-language-python"
+LANGUAGE_HOST_SCRIPT = """\
+#!/bin/sh
+# Stands where Pulumi looks for its Python language host; `localcloud run` names the Python that has one.
+exec "${LOCALCLOUD_PYTHON:?is not set: run pulumi through localcloud run}" -m localcloud.engine.language_host "$@"
+"""
 VERSION = re.compile(r"^v?(\d+)\.(\d+)\.(\d+)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$")
 
 
@@ -92,3 +97,14 @@ def has_language_host(engine: Engine, environment: Mapping[str, str] = os.enviro
         return False
     beside = engine.path.resolve().with_name(LANGUAGE_HOST)
     return beside.exists() or shutil.which(LANGUAGE_HOST, path=environment.get("PATH")) is not None
+
+
+def place_language_host(engine: Engine) -> None:
+    """Puts a script beside a built engine, where it looks for its language host: no policy pack runs without one."""
+    script = engine.path.with_name(LANGUAGE_HOST)
+    if not engine.built or (script.exists() and script.read_text() == LANGUAGE_HOST_SCRIPT):
+        return
+    with tempfile.NamedTemporaryFile("w", dir=script.parent, delete=False) as made:
+        made.write(LANGUAGE_HOST_SCRIPT)
+    Path(made.name).chmod(0o755)
+    Path(made.name).replace(script)

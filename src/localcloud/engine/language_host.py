@@ -2,15 +2,18 @@
 
 It obeys the runtime options of `Pulumi.yaml`. Served on a port (`PULUMI_DEBUG_LANGUAGES`), it is no child of the
 engine: a program gets the environment of the engine that asks, and its output goes to that engine as messages.
+An engine can start it as well: `python -m localcloud.engine.language_host ENGINE_ADDRESS` prints its port.
 """
 
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -53,7 +56,9 @@ class Session:
 class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
     """The servicer; every method is one call of Pulumi's language protocol."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: str = "") -> None:
+        """`engine` is the address of the one that started this host; one that attaches names its own."""
+        self._engine = engine
         self._sessions: dict[str, Session] = {}
         self._lock = threading.Lock()
 
@@ -188,7 +193,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             for peer in [peer for peer, one in self._sessions.items() if one.cancelled and not one.running]:
                 if peer != context.peer():
                     del self._sessions[peer]
-            return self._sessions.setdefault(context.peer(), Session())
+            return self._sessions.setdefault(context.peer(), Session(engine=self._engine))
 
     @staticmethod
     def _follow(session: Session, child: subprocess.Popen[bytes], context: grpc.ServicerContext) -> None:
@@ -257,3 +262,23 @@ def _end(session: Session) -> None:
 def _stop(child: subprocess.Popen[bytes]) -> None:
     if child.poll() is None:
         child.terminate()
+
+
+def main() -> int:
+    host = LanguageHost(engine=sys.argv[-1])
+    server = grpc.server(ThreadPoolExecutor(max_workers=16))
+    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(host, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    ended = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):  # the engine interrupts its plugins at the end of every command
+        signal.signal(name, lambda *_: ended.set())
+    print(port, flush=True)
+    ended.wait()
+    host.close()
+    server.stop(grace=0.5).wait()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

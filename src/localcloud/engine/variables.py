@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -53,5 +54,6 @@ def environment(running: RunningCloud, inherited: Mapping[str, str] = os.environ
     if not has_language_host(engine, inherited):
         made["PULUMI_DEBUG_LANGUAGES"] = f"python:{running.addresses.language}"
     if engine.built:
+        made["LOCALCLOUD_PYTHON"] = sys.executable
         made["PATH"] = os.pathsep.join([str(engine.path.parent), *filter(None, [inherited.get("PATH")])])
     return made

@@ -5,9 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -150,11 +151,9 @@ def test_a_build_is_moved_into_the_cache_and_found_from_then_on(machine: dict[st
 def test_two_clones_build_once(machine: dict[str, str], tmp_path: Path) -> None:
     log = tmp_path / "log"
     with_go = machine_with_go(machine, MAKES.format(log=log, version=BUILT_VERSION))
-    threads = [threading.Thread(target=build.find_or_build, args=(MODULES, with_go)) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(3) as clones:
+        engines = list(clones.map(lambda _: build.find_or_build(MODULES, with_go), range(3)))
+    assert len(set(engines)) == 1
     assert log.read_text() == "started\n"
 
 
@@ -208,6 +207,24 @@ def test_the_go_modules_name_the_version_that_is_built_and_the_sdk_has() -> None
     assert version("pulumi") == BUILT_VERSION
     lines = (MODULES / "go.mod").read_text().splitlines()
     assert any(line.split()[:2] == ["github.com/pulumi/pulumi/pkg/v3", f"v{BUILT_VERSION}"] for line in lines)
+
+
+def test_beside_a_built_engine_stands_a_language_host_that_starts(machine: dict[str, str]) -> None:
+    host = built(machine).with_name("pulumi-language-python")
+    build.find_or_build(None, machine)
+    started = subprocess.Popen(
+        [host, "127.0.0.1:9"],
+        env={**os.environ, "LOCALCLOUD_PYTHON": sys.executable},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert started.stdout is not None
+    assert int(started.stdout.readline()) > 0
+    started.send_signal(signal.SIGINT)
+    assert started.wait(timeout=30) == 0
+    started.stdout.close()
+    alone = subprocess.run([host], capture_output=True, text=True, check=False, env={"PATH": "/bin"})
+    assert "run pulumi through localcloud run" in alone.stderr
 
 
 # -- the variables of `localcloud run` ---------------------------------------------------------------------------
