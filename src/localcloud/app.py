@@ -19,7 +19,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from localcloud.arm import ArmError, ArmRoute, json_response
 from localcloud.cloud import Cloud
-from localcloud.services import blob, entra
+from localcloud.services import (
+    authorization,
+    blob,
+    containerregistry,
+    entra,
+    keyvault,
+    managedidentity,
+    monitoring,
+    resources,
+    storage_accounts,
+)
 from localcloud.services.ml import (
     artifacts,
     code,
@@ -65,6 +75,13 @@ def arm_services() -> list[Routes]:
     """Services behind `management.azure.com`, in the order in which their routes are tried."""
     return [
         lambda cloud: cloud.operations.routes(),
+        resources.routes,
+        storage_accounts.routes,
+        keyvault.routes,
+        monitoring.routes,
+        containerregistry.routes,
+        managedidentity.routes,
+        authorization.routes,
         workspaces.routes,
         computes.routes,
         sizes.routes,

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from localcloud.faults import Faults
 from localcloud.operations import Clock, Operations, Pace, SystemClock
-from localcloud.store import Store
+from localcloud.store import Body, Store
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 TENANT = "00000000-0000-0000-0000-000000000001"
@@ -50,6 +50,8 @@ class Cloud:
     # Services append what must run when the server starts (take up what a killed one left) and stops.
     on_start: list[Hook] = field(default_factory=list)
     on_stop: list[Hook] = field(default_factory=list)
+    # How a resource of a type (lower case) goes when the group around it is deleted: soft delete, processes.
+    removers: dict[str, Callable[[Body], None]] = field(default_factory=dict)
     # Opens one more name in the proxy; refuses a name of Azure's.
     allow: Callable[[str], None] = lambda host: None
 

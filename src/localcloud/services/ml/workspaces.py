@@ -100,6 +100,7 @@ class Workspaces:
         cloud.operations.on("workspace.put", self._finish_put)
         cloud.operations.on("workspace.delete", lambda found, error: self._finish_delete(found, purge=False))
         cloud.operations.on("workspace.purge", lambda found, error: self._finish_delete(found, purge=True))
+        cloud.removers[f"{PROVIDER}/workspaces".lower()] = lambda found: self._finish_delete(found["id"], purge=False)
 
     async def list_subscription(self, request: Request) -> Response:
         require_api_version(request)

@@ -1,0 +1,153 @@
+"""Storage accounts and their blob containers, as ARM knows them; the blobs themselves are `blob`'s.
+
+Names are unique in all of Azure, here in all of this cloud. Keys are handed out only where they are allowed.
+"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from localcloud.arm import (
+    ArmError,
+    envelope,
+    json_response,
+    not_found,
+    page,
+    read_json,
+    refuse_unknown,
+    require_api_version,
+    route,
+    timestamp,
+)
+from localcloud.cloud import Cloud
+from localcloud.services.blob_access import BlobAccess
+from localcloud.services.tracked import GROUP, TrackedResources, TrackedType
+from localcloud.store import Body
+
+ACCOUNTS = "Microsoft.Storage/storageAccounts"
+_ACCOUNT = f"{GROUP}/providers/{ACCOUNTS}/{{name}}"
+_CONTAINERS = f"{_ACCOUNT}/blobServices/default/containers"
+_CONTAINER_MEMBERS = (
+    *("publicAccess", "metadata", "defaultEncryptionScope", "denyEncryptionScopeOverride"),
+    *("enableNfsV3AllSquash", "enableNfsV3RootSquash", "immutableStorageWithVersioning"),
+)
+
+# -- routes ----------------------------------------------------------------------------------------------------
+
+
+def routes(cloud: Cloud) -> list[Route]:
+    service = StorageAccounts(cloud)
+    return [
+        *service.routes(),
+        route(f"{_ACCOUNT}/listKeys", ["POST"], service.list_keys),
+        route(_CONTAINERS, ["GET"], service.list_containers),
+        route(f"{_CONTAINERS}/{{container}}", ["PUT"], service.put_container),
+        route(f"{_CONTAINERS}/{{container}}", ["GET"], service.get_container),
+        route(f"{_CONTAINERS}/{{container}}", ["DELETE"], service.delete_container),
+    ]
+
+
+# -- handlers --------------------------------------------------------------------------------------------------
+
+
+class StorageAccounts(TrackedResources):
+    """The generic handlers, and what only storage accounts have."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        super().__init__(cloud, _TYPE)
+
+    async def list_keys(self, request: Request) -> Response:
+        require_api_version(request)
+        account = self.require(request)
+        if account["properties"].get("allowSharedKeyAccess") is False:
+            raise ArmError(
+                403,
+                "KeyBasedAuthenticationNotPermitted",
+                f"Key based authentication is not permitted on the storage account '{account['name']}'.",
+            )
+        key = self.cloud.part(BlobAccess, lambda: BlobAccess(self.cloud)).account_key(account["name"])
+        return json_response({"keys": [{"keyName": "key1", "value": key, "permissions": "FULL"}]})
+
+    async def list_containers(self, request: Request) -> Response:
+        require_api_version(request)
+        account = self.require(request)
+        return page(request, self.cloud.store.children(f"{account['id']}/blobServices/default", "containers"))
+
+    async def put_container(self, request: Request) -> Response:
+        require_api_version(request)
+        wanted, body = self._container(request), await read_json(request)
+        properties = body.get("properties") or {}
+        if self.cloud.strict:
+            refuse_unknown(properties, _CONTAINER_MEMBERS, "properties")
+        old = self.cloud.store.get(wanted)
+        shaped = {"publicAccess": "None", **properties, "hasImmutabilityPolicy": False, "hasLegalHold": False}
+        whole = envelope(wanted, {"properties": shaped}, old, self.cloud.clock.now())
+        self.cloud.store.put(wanted, whole)
+        return json_response(whole, 200 if old else 201)
+
+    async def get_container(self, request: Request) -> Response:
+        require_api_version(request)
+        wanted = self._container(request)
+        found = self.cloud.store.get(wanted)
+        if found is None:
+            raise not_found(wanted)
+        return json_response(found)
+
+    async def delete_container(self, request: Request) -> Response:
+        require_api_version(request)
+        return Response(status_code=200 if self.cloud.store.delete(self._container(request)) else 204)
+
+    def _container(self, request: Request) -> str:
+        account = self.require(request)
+        return f"{account['id']}/blobServices/default/containers/{request.path_params['container']}"
+
+
+# -- model -----------------------------------------------------------------------------------------------------
+
+
+def _check(cloud: Cloud, wanted: str, body: Body, old: Body | None) -> None:
+    name = wanted.rpartition("/")[2]
+    if old is None and any(found["name"] == name for found in cloud.store.beneath("/subscriptions", ACCOUNTS)):
+        raise ArmError(409, "StorageAccountAlreadyTaken", f"The storage account named {name} is already taken.")
+
+
+def _shape(cloud: Cloud, wanted: str, body: Body, old: Body | None) -> Body:
+    name = wanted.rpartition("/")[2]
+    sent, location = body.get("properties") or {}, body.get("location") or (old or {}).get("location")
+    return {
+        "minimumTlsVersion": sent.get("minimumTlsVersion") or "TLS1_0",
+        "supportsHttpsTrafficOnly": sent.get("supportsHttpsTrafficOnly") is not False,
+        "accessTier": sent.get("accessTier") or "Hot",
+        "provisioningState": "Succeeded",
+        "creationTime": ((old or {}).get("properties") or {}).get("creationTime") or timestamp(cloud.clock.now()),
+        "primaryLocation": location,
+        "statusOfPrimary": "available",
+        "primaryEndpoints": {
+            service: f"https://{name}.{service}.core.windows.net/"
+            for service in ("blob", "file", "queue", "table", "dfs")
+        },
+    }
+
+
+_TYPE = TrackedType(
+    ACCOUNTS,
+    r"[a-z0-9]{3,24}",
+    top=("kind", "sku", "identity", "extendedLocation"),
+    required=("kind", "sku"),
+    members=(
+        *("accessTier", "allowBlobPublicAccess", "allowCrossTenantReplication", "allowSharedKeyAccess"),
+        *("allowedCopyScope", "azureFilesIdentityBasedAuthentication", "customDomain", "defaultToOAuthAuthentication"),
+        *("dnsEndpointType", "enableExtendedGroups", "supportsHttpsTrafficOnly", "isNfsV3Enabled", "encryption"),
+        *("immutableStorageWithVersioning", "isHnsEnabled", "isLocalUserEnabled", "isSftpEnabled", "keyPolicy"),
+        *("largeFileSharesState", "minimumTlsVersion", "networkAcls", "publicNetworkAccess", "routingPreference"),
+        "sasPolicy",
+    ),
+    read_only=(
+        *("provisioningState", "creationTime", "primaryLocation", "statusOfPrimary", "primaryEndpoints"),
+        *("keyCreationTime", "privateEndpointConnections"),
+    ),
+    check=_check,
+    shape=_shape,
+)
