@@ -66,6 +66,12 @@ class Runner:
     def is_active(self, workspace: str, root: str) -> bool:
         return (workspace.lower(), root) in self._tasks
 
+    async def wait(self, workspace: str, root: str) -> None:
+        """Return when the job has ended, at once when it has already."""
+        task = self._tasks.get((workspace.lower(), root))
+        if task:
+            await asyncio.wait([task])
+
     async def cancel(self, workspace: str, root: str) -> None:
         """Cancel a job with all its steps; returns when their processes are gone."""
         task = self._tasks.get((workspace.lower(), root))
@@ -73,6 +79,20 @@ class Runner:
             await asyncio.sleep(0)  # a task that is cancelled before its first step never runs at all
             task.cancel()
             await asyncio.wait([task])
+
+    def end_workspace(self, workspace: str) -> None:
+        """The workspace is deleted: its jobs are canceled, and its run history goes with it."""
+
+        def forget(_: object = None) -> None:
+            for run in self._runs.of_workspace(workspace):
+                self._runs.forget(run)
+
+        running = [task for (owner, _), task in self._tasks.items() if owner == workspace.lower()]
+        for task in running:
+            task.add_done_callback(forget)
+            task.cancel()
+        if not running:
+            forget()
 
     async def recover(self) -> None:
         """After a start: runs that a killed server left unfinished are failed, and their processes ended."""

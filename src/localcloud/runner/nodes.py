@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from localcloud.cloud import Cloud
+from localcloud.services.ml.computes import Computes
 
 
 class Nodes:
@@ -59,25 +60,8 @@ class Nodes:
 
     def _count(self, compute: str, change: int) -> None:
         self._busy[compute.lower()] += change
-        busy = self._busy[compute.lower()]
-        resource = self._cloud.store.get(compute)
-        if resource is None:
-            return
-        inner = (resource.get("properties") or {}).get("properties")
-        if inner is None or resource["properties"].get("computeType") != "AmlCompute":
-            return
-        count = max(busy, int((inner.get("scaleSettings") or {}).get("minNodeCount") or 0))
-        inner["currentNodeCount"] = inner["targetNodeCount"] = count
-        inner["allocationState"] = "Steady"
-        inner["nodeStateCounts"] = {
-            "idleNodeCount": count - busy,
-            "runningNodeCount": busy,
-            "preparingNodeCount": 0,
-            "unusableNodeCount": 0,
-            "leavingNodeCount": 0,
-            "preemptedNodeCount": 0,
-        }
-        self._cloud.store.put(compute, resource)
+        clusters = self._cloud.part(Computes, lambda: Computes(self._cloud))
+        clusters.set_nodes(compute, self._busy[compute.lower()])
 
     def release_all(self) -> None:
         """After a restart nothing runs: counts that a killed server left are put right."""

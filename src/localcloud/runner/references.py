@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from localcloud.arm import ArmError
-from localcloud.catalog import Catalog
+from localcloud.catalog.content import Catalog
 from localcloud.cloud import Cloud
 from localcloud.runner.locations import LocationError, local
 from localcloud.store import Body

@@ -23,6 +23,7 @@ from localcloud.runner.runs import Run, Runs, runs_of
 from localcloud.runner.values import OutputSpec
 from localcloud.services import entra
 from localcloud.services.ml.ids import WORKSPACE, require_workspace
+from localcloud.services.ml.workspaces import Workspaces
 from localcloud.store import Body
 from localcloud.tracking import tracking_of
 
@@ -71,6 +72,7 @@ class Jobs:
         self._runner: Runner = runner_of(cloud)
         self._canceling: set[asyncio.Task[None]] = set()
         cloud.on_start.append(self._finish_cancels)
+        cloud.part(Workspaces, lambda: Workspaces(cloud)).on_delete.append(self._runner.end_workspace)
 
     async def put(self, request: Request) -> Response:
         workspace = require_workspace(self._cloud, request)
