@@ -192,6 +192,9 @@ class Fleet:
             trust_env=False, limits=httpx.Limits(max_connections=500, max_keepalive_connections=100)
         )
 
+    def keys(self) -> list[str]:
+        return list(self._workers)
+
     def worker(self, deployment_id: str) -> Worker | None:
         return self._workers.get(deployment_id.lower())
 

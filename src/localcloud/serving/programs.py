@@ -81,25 +81,26 @@ def find_sources(cloud: Cloud, deployment_id: str, properties: Mapping[str, Any]
 def prepare(cloud: Cloud, sources: Sources, properties: Mapping[str, Any], folder: Path) -> Program:
     """Lay out the deployment's folder as a container has it, and tell what to run in it.
 
-    AZUREML_MODEL_DIR is `…/<model>/<version>` and holds the model's own folder or file, linked, not copied.
+    AZUREML_MODEL_DIR is `…/<model>/<version>` and holds the model's own folder or file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    environment = _environment(cloud, properties)
+    environment = {**_environment(cloud, properties), "AML_APP_ROOT": str(folder)}
+    chat = _mlflow_folder(sources.model) if sources.script is None and sources.flavors & CHAT_FLAVORS else None
+    if chat is not None:
+        # Weights are large: the scorer reads them where they lie.
+        environment["AZUREML_MODEL_DIR"] = str(chat.parent)
+        return Program("localcloud.serving.scorer", ("--model-dir", str(chat)), environment, folder)
     if sources.model:
-        environment["AZUREML_MODEL_DIR"] = str(_link_model(sources, folder))
-    environment["AML_APP_ROOT"] = str(folder)
+        environment["AZUREML_MODEL_DIR"] = str(_lay_out_model(sources, folder))
     if sources.script is not None and sources.code is not None:
         code = folder / "code"
         shutil.rmtree(code, ignore_errors=True)
         shutil.copytree(sources.code, code)
-        script = code / sources.script.relative_to(sources.code)
-        environment["AZUREML_ENTRY_SCRIPT"] = str(script)
-        return Program("localcloud.serving.script_host", ("--script", str(script)), environment, code)
-    if sources.flavors & CHAT_FLAVORS:
-        arguments = ("--model-dir", str(_mlflow_folder(sources.model)))
-        return Program("localcloud.serving.scorer", arguments, environment, folder)
-    script = Path(__file__).with_name("mlflow_score.py")
-    return Program("localcloud.serving.script_host", ("--script", str(script)), environment, folder)
+        script, place = code / sources.script.relative_to(sources.code), code
+    else:
+        script, place = Path(__file__).with_name("mlflow_score.py"), folder
+    environment["AZUREML_ENTRY_SCRIPT"] = str(script)
+    return Program("localcloud.serving.script_host", ("--script", str(script)), environment, place)
 
 
 def fingerprint(body: Body) -> str:
@@ -146,13 +147,25 @@ def _mlflow_folder(model: Path | None) -> Path | None:
     return next((folder for folder in candidates if (folder / "MLmodel").is_file()), None)
 
 
-def _link_model(sources: Sources, folder: Path) -> Path:
+def _lay_out_model(sources: Sources, folder: Path) -> Path:
+    """Hard links where the file system can, else copies. (No link to the folder: `Path.rglob` does not enter one.)"""
     assert sources.model is not None
     holder = folder / "azureml-models" / (sources.model_name or "model") / (sources.model_version or "1")
     shutil.rmtree(folder / "azureml-models", ignore_errors=True)
     holder.mkdir(parents=True)
-    (holder / sources.model.name).symlink_to(sources.model, target_is_directory=sources.model.is_dir())
+    place = holder / sources.model.name
+    if sources.model.is_dir():
+        shutil.copytree(sources.model, place, copy_function=_link_or_copy)
+    else:
+        _link_or_copy(str(sources.model), str(place))
     return holder
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _environment(cloud: Cloud, properties: Mapping[str, Any]) -> dict[str, str]:

@@ -114,16 +114,25 @@ class PassedOn(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # The request has been read to its end, so what comes next is the client's going away.
         gone = asyncio.ensure_future(receive())
+        passing = asyncio.ensure_future(self._pass_on(send))
         try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            async for chunk in self._upstream.aiter_raw():
-                if gone.done():
-                    return
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+            await asyncio.wait({gone, passing}, return_when=asyncio.FIRST_COMPLETED)
+            if passing.done():
+                passing.result()
+        except httpx.HTTPError as error:
+            # The head has gone out: an answer without its end is all that can tell the client.
+            log.warning("A container broke off in the middle of its answer: %r", error)
         finally:
             gone.cancel()
+            passing.cancel()
+            await asyncio.gather(passing, return_exceptions=True)
             await self._finish()
+
+    async def _pass_on(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async for chunk in self._upstream.aiter_raw():
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
     async def drain(self) -> None:
         """Read the answer and drop it."""

@@ -28,6 +28,7 @@ class Upkeep:
         self._cloud = cloud
         self._fleet = cloud.part(Fleet, lambda: Fleet(cloud))
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
         cloud.on_start.append(self.take_up)
         cloud.on_stop.append(self.shut_down)
 
@@ -39,6 +40,12 @@ class Upkeep:
     def begin(self, resource: Body, sources: programs.Sources, operation: str) -> None:
         """Bring the process up in the background; the operation ends with it."""
         self._in_background(resource["id"], self._bring_up(resource, sources, operation))
+
+    async def wait(self, deployment_id: str) -> None:
+        """Until nothing is being brought up for the deployment."""
+        task = self._tasks.get(deployment_id.lower())
+        if task:
+            await asyncio.wait([task])
 
     def is_served(self, deployment_id: str) -> bool:
         return self._fleet.worker(deployment_id) is not None
@@ -93,6 +100,15 @@ class Upkeep:
                 canceled = ArmError(409, "OperationCanceled", "The deployment was deleted while it was being started.")
                 self._cloud.operations.finish(operation, canceled)
         await self._fleet.stop(deployment_id)
+
+    def retire_beneath(self, parent_id: str) -> None:
+        """Stop, in the background, everything that is served under a workspace or group that is being deleted."""
+        prefix = parent_id.lower().rstrip("/") + "/"
+        keys = {key for key in (*self._tasks, *self._fleet.keys()) if key.startswith(prefix)}
+        for key in keys:
+            task = asyncio.create_task(self.retire(key))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
 
     async def take_up(self) -> None:
         """At server start: end what a killed server left, and start every deployment that served, in the background."""

@@ -27,6 +27,7 @@ from localcloud.arm import (
 from localcloud.cloud import Cloud
 from localcloud.services.ml.ids import WORKSPACE, require_workspace
 from localcloud.services.ml.sizes import Sizes
+from localcloud.services.ml.workspaces import Workspaces
 from localcloud.serving import programs
 from localcloud.serving.fleet import tail
 from localcloud.serving.settings import Probe, RequestSettings
@@ -87,6 +88,7 @@ class Deployments:
         self._cloud = cloud
         self._upkeep = cloud.part(Upkeep, lambda: Upkeep(cloud))
         self._sizes = cloud.part(Sizes, lambda: Sizes(cloud))
+        cloud.part(Workspaces, lambda: Workspaces(cloud)).on_delete.append(self._upkeep.retire_beneath)
         cloud.operations.on("deployment.write", self._written)
         cloud.operations.on("deployment.delete", self._deleted)
 
