@@ -1,7 +1,7 @@
 """What the registries hold: models, components and environments, read once from YAML files.
 
-Beside this module's own files those in the folder `$LOCALCLOUD_CATALOG` are read, so that a test or a user can put a
-model of their own into the registry. A file is one entry: `kind`, `name`, `version`, `created`, and what the kind needs.
+Beside our own files those in the folder `$LOCALCLOUD_CATALOG` are read, so that a test or a user can put a model of
+their own into the registry. A file is one entry: `kind`, `name`, `version`, `created`, and what its kind needs.
 """
 
 from __future__ import annotations

@@ -251,12 +251,14 @@ def newest_first(request: Request, items: list[Body]) -> list[Body]:
 
 def in_view(request: Request, items: list[Body]) -> list[Body]:
     """Items that `listViewType` asks for: active ones unless it says otherwise."""
-    view = request.query_params.get("listViewType", "ActiveOnly")
-    if view not in ("ActiveOnly", "ArchivedOnly", "All"):
-        raise ArmError(400, "UserError", f"'{view}' is no listViewType; use ActiveOnly, ArchivedOnly or All.")
-    if view == "All":
+    asked = request.query_params.get("listViewType", "ActiveOnly")
+    # azure-ai-ml 1.35.2 writes the name of its enum member when it lists a registry: `ListViewType.ACTIVE_ONLY`.
+    view = asked.removeprefix("ListViewType.").replace("_", "").lower()
+    if view not in ("activeonly", "archivedonly", "all"):
+        raise ArmError(400, "UserError", f"'{asked}' is no listViewType; use ActiveOnly, ArchivedOnly or All.")
+    if view == "all":
         return items
-    return [item for item in items if bool(item["properties"].get("isArchived")) == (view == "ArchivedOnly")]
+    return [item for item in items if bool(item["properties"].get("isArchived")) == (view == "archivedonly")]
 
 
 def _with_defaults(properties: Body) -> Body:
