@@ -55,6 +55,7 @@ class _Client(_Pipe):
         super().__init__()
         self._proxy, self._head = proxy, b""
         self._dialling: asyncio.Task[None] | None = None
+        proxy.clients.add(self)
 
     def data_received(self, data: bytes) -> None:
         if self.other:
@@ -65,6 +66,10 @@ class _Client(_Pipe):
             self._dialling = asyncio.get_running_loop().create_task(self._connect())
         elif len(self._head) > _HEAD_LIMIT:
             self._refuse(431, "Request Header Fields Too Large", "The CONNECT request is too large.")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._proxy.clients.discard(self)
+        super().connection_lost(error)
 
     async def _connect(self) -> None:
         head, _, rest = self._head.partition(b"\r\n\r\n")
@@ -115,6 +120,7 @@ class Proxy:
         self._is_ours, self._tls_port = is_ours, tls_port
         self._allowed = {name.lower() for name in allowed}
         self._server: asyncio.Server | None = None
+        self.clients: set[_Client] = set()
 
     def target(self, host: str, port: str) -> tuple[str, int] | None:
         """Where a CONNECT goes, or None when it is refused."""
@@ -132,5 +138,12 @@ class Proxy:
         return int(self._server.sockets[0].getsockname()[1])
 
     def stop(self) -> None:
+        """Take no new connections; those that stand go on until `drop`."""
         if self._server:
             self._server.close()
+
+    def drop(self) -> None:
+        """End what still stands: idle clients keep their connections open, and the server would wait for them."""
+        for client in list(self.clients):
+            if client.transport:
+                client.transport.abort()
