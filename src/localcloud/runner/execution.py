@@ -223,6 +223,8 @@ class Runner:
     ) -> None:
         self._set(run, "Preparing")
         children = {name: self._child(run, node, plan, targets) for name, node in plan.nodes.items()}
+        said = logs.log_file(self._cloud, run)
+        logs.write_line(said, f"{len(children)} steps. Results of earlier runs are not reused: every step runs again.")
         self._set(run, "Running")
         sorter = TopologicalSorter({name: node.before() for name, node in plan.nodes.items()})
         sorter.prepare()
@@ -234,12 +236,14 @@ class Runner:
                 for name in sorter.get_ready():
                     wanted = self._targets(plan, name, targets)
                     work = partial(self._node, children[name], plan.nodes[name], values, made, wanted)
+                    logs.write_line(said, f"{self._runs.now()} step '{name}' starts as run {children[name].id}")
                     tasks[asyncio.create_task(self._carry_out(children[name], work))] = name
                 if not tasks:
                     break
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for name in (tasks.pop(task) for task in done):
                     child = children[name]
+                    logs.write_line(said, f"{self._runs.now()} step '{name}' is {child.status}")
                     if child.status == "Completed":
                         for output, place in child.outputs.items():
                             made[FromNode(name, output)] = Asset(place["type"], place["uri"])

@@ -10,6 +10,8 @@ from localcloud.runner.locations import LocationError, artifact_file
 from localcloud.runner.runs import Run
 
 STD_LOG = "user_logs/std_log.txt"
+# What a client streams of a pipeline: what became of its steps, not what they say.
+EXECUTION_LOG = "logs/azureml/executionlogs.txt"
 _TAIL_BYTES = 64 * 1024
 _TAIL_LINES = 20
 _USER_ERROR = "UserError:"
@@ -18,7 +20,7 @@ _USER_ERROR = "UserError:"
 def log_file(cloud: Cloud, run: Run) -> Path:
     """The run's log as a file; a blob of the workspace's artifact store where it has one."""
     try:
-        return artifact_file(cloud, run.workspace, run.id, STD_LOG)
+        return artifact_file(cloud, run.workspace, run.id, EXECUTION_LOG if run.kind == "pipeline" else STD_LOG)
     except LocationError:
         return cloud.state / "jobs" / run.id / "std_log.txt"
 

@@ -1,0 +1,59 @@
+"""MLflow behind the workspace's tracking address, through the unmodified mlflow and azureml-mlflow clients."""
+
+from __future__ import annotations
+
+import pytest
+
+from localcloud.tracking import tracking_of
+from tests.localcloud.runner.conftest import WORKSPACE, Jobs, Maker
+
+TRAIN = """
+import mlflow, pathlib
+mlflow.log_metric("loss", 2.5, step=1)
+mlflow.log_metric("loss", 1.5, step=2)
+mlflow.log_param("rank", 16)
+mlflow.log_text("hello", "notes/hello.txt")
+"""
+
+
+def test_jobs_and_clients_are_recorded_in_one_mlflow_server(tracked_jobs: Jobs, command_job: Maker) -> None:
+    """A job that logs, a client that reads, and a client's own run: one test, since the server takes seconds to start."""
+    import mlflow
+
+    jobs = tracked_jobs
+    job = command_job("python train.py", code=jobs.code(train=TRAIN), inputs={"rate": 0.5}, experiment_name="exp-a")
+    done = jobs.run(job)
+    assert done.status == "Completed", jobs.log(done.name)
+
+    mlflow.set_tracking_uri(jobs.client.workspaces.get("ws-test").mlflow_tracking_uri)
+    run = mlflow.get_run(done.name)
+    assert run.info.run_id == done.name
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics == {"loss": 1.5}
+    assert run.data.params == {"rate": "0.5", "rank": "16"}
+    assert run.data.tags["mlflow.rootRunId"] == done.name
+    assert mlflow.get_experiment(run.info.experiment_id).name == "exp-a"
+    assert [point.value for point in mlflow.MlflowClient().get_metric_history(done.name, "loss")] == [2.5, 1.5]
+    assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/notes/hello.txt") == "hello"
+    found = mlflow.search_runs(
+        experiment_names=["exp-a"], filter_string=f"tags.mlflow.rootRunId='{done.name}'", output_format="list"
+    )
+    assert [each.info.run_id for each in found] == [done.name]
+
+    mlflow.set_experiment("exp-b")
+    with mlflow.start_run() as mine:
+        mlflow.log_metric("score", 3.0)
+        mlflow.log_text("mine", "mine.txt")
+    assert mlflow.get_run(mine.info.run_id).data.metrics == {"score": 3.0}
+    assert [each.path for each in mlflow.MlflowClient().list_artifacts(mine.info.run_id)] == ["mine.txt"]
+
+    page = tracking_of(jobs.cloud.cloud).page
+    assert page.startswith("http://127.0.0.1:")
+
+
+def test_without_mlflow_a_job_runs_and_the_tracking_address_says_so(jobs: Jobs, command_job: Maker) -> None:
+    assert jobs.run(command_job("echo fine")).status == "Completed"
+    running = jobs.cloud.running
+    path = f"/mlflow/v2.0{WORKSPACE}/api/2.0/mlflow/runs/get?run_id=x"
+    with pytest.raises(Exception, match="switched off"):
+        running.call("GET", "eastus.api.azureml.ms", path, None, running.token())
