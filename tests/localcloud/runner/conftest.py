@@ -73,8 +73,7 @@ class Jobs:
         self.cloud.call(asyncio.wait_for(wait(), 30))
 
     def cluster_nodes(self) -> int:
-        path = f"{WORKSPACE}/computes/cpu-cluster?api-version=2023-08-01-preview"
-        return self.cloud.arm("GET", path)["properties"]["properties"]["currentNodeCount"]
+        return cluster_nodes(self.cloud)
 
     def error(self, name: str) -> str:
         """The error of a run, as run history tells it."""
@@ -94,6 +93,11 @@ class Jobs:
         for name, text in files.items():
             (folder / f"{name}.py").write_text(text)
         return str(folder)
+
+
+def cluster_nodes(cloud: RunningCloud) -> int:
+    path = f"{WORKSPACE}/computes/cpu-cluster?api-version=2023-08-01-preview"
+    return cloud.arm("GET", path)["properties"]["properties"]["currentNodeCount"]
 
 
 def runs(pid: int) -> bool:
