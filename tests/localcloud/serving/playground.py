@@ -26,9 +26,11 @@ WORKSPACE = f"{GROUP}/providers/Microsoft.MachineLearningServices/workspaces/ws"
 VERSION = "api-version=2023-04-01-preview"
 ACCOUNT = "playgroundst"
 
-ECHO = (
-    'import os\ndef init(): print("init of", os.environ.get("BY"))\ndef run(raw): return {"by": os.environ.get("BY")}\n'
-)
+ECHO = """
+import os
+def init(): print("init of", os.environ.get("BY"))
+def run(raw): return {"by": os.environ.get("BY")}
+"""
 
 
 @dataclass
