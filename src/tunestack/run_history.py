@@ -30,6 +30,7 @@ class Run:
     ended: datetime | None = None
     error: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+    is_pipeline: bool = False
 
     @property
     def has_ended(self) -> bool:
@@ -45,6 +46,7 @@ class Run:
             _time(raw.get("endTimeUtc")),
             _message(raw.get("error")),
             raw.get("tags") or {},
+            raw.get("runType") == "azureml.PipelineRun",
         )
 
 
@@ -74,6 +76,13 @@ class RunHistory:
         """The children of a pipeline, in the order of their start."""
         found = [Run.parse(raw) for raw in self._arm.pages(f"{self._history}/runs/{run_id}/children", "")]
         return sorted(found, key=lambda run: (run.started is None, run.started and run.started.timestamp(), run.id))
+
+    def steps(self, run_id: str) -> list[Run]:
+        """The runs that do the work: a pipeline component stands in a pipeline as a pipeline of its own."""
+        found: list[Run] = []
+        for child in self.children(run_id):
+            found += (self.steps(child.id) if child.is_pipeline else []) or [child]
+        return found
 
     def log(self, run_id: str, lines: int) -> list[str]:
         """The last lines of a run's own log; empty where it wrote none."""

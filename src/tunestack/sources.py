@@ -137,16 +137,19 @@ def _hub(name: str, percent: float) -> Mapping[str, Iterable[Row]]:
 
     datasets.disable_progress_bars()
     try:
-        info = datasets.load_dataset_builder(name).info
-        available = info.splits or {}
-        if not set(SPLITS) <= set(available):
-            return _pooled(_streamed(name, sorted(available), None), percent)
-        return {
-            split: _streamed(name, [split], share(available[split].num_examples, percent) if percent < 100 else None)
-            for split in SPLITS
-        }
+        builder = datasets.load_dataset_builder(name)
+        known = {split: info.num_examples for split, info in (builder.info.splits or {}).items()}
+        available = set(known) or set(datasets.get_dataset_split_names(name))
     except (OSError, ValueError, RuntimeError) as error:
         raise _hub_error(name, error) from error
+    if not set(SPLITS) <= available:
+        return _pooled(_streamed(name, sorted(available), None), percent)
+    if percent == 100:
+        return {split: _streamed(name, [split], None) for split in SPLITS}
+    if known:
+        return {split: _streamed(name, [split], share(known[split], percent)) for split in SPLITS}
+    # A data set that does not say how many rows it has is read whole.
+    return {split: _first(list(_streamed(name, [split], None)), percent) for split in SPLITS}
 
 
 def _streamed(name: str, wanted: Iterable[str], count: int | None) -> Iterator[Row]:

@@ -40,9 +40,9 @@ def follow(history: RunHistory, job: str, attach: str, waiting: Waiting | None =
 
 def failure(history: RunHistory, run: Run) -> EndedBadly:
     """Why a job did not end well: the children that failed, their messages, and the end of the first one's log."""
-    failed = [child for child in history.children(run.id) if child.status == "Failed"]
+    failed = [step for step in history.steps(run.id) if step.status == "Failed"]
     problems = [f"job '{run.id}' ended as {run.status}" + (f": {run.error}" if run.error and not failed else "")]
-    problems += [f"its step '{child.name}' failed: {child.error or 'no reason given'}" for child in failed]
+    problems += [f"its step '{step.name}' failed: {step.error or 'no reason given'}" for step in failed]
     details = history.log((failed[0] if failed else run).id, lines=20)
     return EndedBadly(*problems, fix="Mend the cause, then run it again with --again", details=details)
 
@@ -75,9 +75,9 @@ def _until_ended(history: RunHistory, job: str, attach: str, waiting: Waiting) -
 
 
 def _detail(history: RunHistory, run: Run) -> str:
-    children = history.children(run.id)
-    done = sum(child.status == "Completed" for child in children)
-    now = [child.name for child in children if not child.has_ended and child.status not in QUEUED]
+    steps = history.steps(run.id)
+    done = sum(step.status == "Completed" for step in steps)
+    now = [step.name for step in steps if not step.has_ended and step.status not in QUEUED]
     metrics = history.metrics(run.id)
     said = [f"{name} {metrics[name]:.3f}" for name in _SHOWN if name in metrics]
-    return "  ".join([f"{done} of {len(children)} steps done", *now, *said])
+    return "  ".join([f"{done} of {len(steps)} steps done", *now, *said])

@@ -1,0 +1,106 @@
+"""Rows: the schema, what counts as the same question, and what a wrong row gets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from tunestack import row_files, rows
+from tunestack.errors import UsageError
+
+USER = {"role": "user", "content": "Hi"}
+ASSISTANT = {"role": "assistant", "content": "Hello"}
+
+
+def test_a_row_without_prompt_gets_the_first_question_and_its_sha256():
+    found = rows.row({"messages": [{"role": "system", "content": "s"}, USER, ASSISTANT]}, "here")
+    assert found["prompt"] == "Hi"
+    assert found["prompt_id"] == hashlib.sha256(b"Hi").hexdigest()
+    assert list(found) == ["prompt", "prompt_id", "messages"]
+
+
+def test_what_a_row_says_of_itself_is_kept():
+    found = rows.row({"prompt": "p", "prompt_id": "i", "messages": [USER]}, "here")
+    assert (found["prompt"], found["prompt_id"]) == ("p", "i")
+
+
+@pytest.mark.parametrize("pair", [("Hi!", "hi"), ("What  is AI?", "what is ai"), ("ＡＩ", "ai")])
+def test_case_punctuation_and_spacing_do_not_make_another_question(pair):
+    keys = {rows.question_key(rows.row({"messages": [{"role": "user", "content": text}]}, "")) for text in pair}
+    assert len(keys) == 1
+
+
+def test_questions_of_signs_alone_differ():
+    keys = {rows.question_key(rows.row({"messages": [{"role": "user", "content": text}]}, "")) for text in ("?", "!")}
+    assert len(keys) == 2
+
+
+@given(some.lists(some.text(min_size=1).filter(str.strip), min_size=2))
+def test_a_conversation_starts_with_the_user_and_ends_with_an_answer(turns):
+    found = rows.conversation(turns)
+    assert found is not None
+    assert [message["role"] for message in found["messages"]] == ["user", "assistant"] * (len(turns) // 2)
+
+
+def test_a_conversation_that_nobody_answers_is_no_row():
+    assert rows.conversation(["Anybody?"]) is None
+
+
+@given(some.binary())
+def test_a_bucket_lies_between_0_and_100(data):
+    assert 0 <= rows.bucket(hashlib.sha256(data).hexdigest()) < 100
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.jsonl", '{"messages": []}\nnot json\n', "'{file}' line 2 is not JSON"),
+        ("a.jsonl", '{"text": "x"}\n', "'{file}' line 1 has no 'messages'; found 'text'"),
+        ("a.jsonl", '{"messages": "x"}\n', "'messages' that are not JSON"),
+        ("a.jsonl", '{"messages": [{"role": "user"}]}\n', "not a list of role and content"),
+        ("a.jsonl", "[1]\n", "is not an object"),
+        ("a.jsonl", "", "data file '{file}' is empty"),
+        ("a.jsonl", "\n\n", "has no rows"),
+        ("a.txt", "x", "unknown suffix"),
+        ("a.parquet", "x", "is not Parquet"),
+    ],
+)
+def test_a_wrong_file_is_named_with_its_line(tmp_path, name, text, said):
+    file = tmp_path / name
+    file.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        list(row_files.read(file))
+    assert said.format(file=file) in str(caught.value)
+
+
+def test_a_file_that_does_not_exist_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"gone\.jsonl' does not exist"):
+        list(row_files.read(tmp_path / "gone.jsonl"))
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "parquet"])
+def test_every_form_gives_the_same_rows(tmp_path, suffix):
+    import csv
+
+    import pyarrow
+    from pyarrow import parquet
+
+    found = [
+        {"messages": [{"content": f"q{n}", "role": "user"}, {"content": "a", "role": "assistant"}]} for n in (1, 2)
+    ]
+    file = tmp_path / f"rows.{suffix}"
+    if suffix == "parquet":
+        parquet.write_table(pyarrow.Table.from_pylist(found), file)
+    elif suffix == "csv":
+        with file.open("w", newline="") as lines:
+            writer = csv.writer(lines)
+            writer.writerow(["messages"])
+            writer.writerows([json.dumps(item["messages"])] for item in found)
+    else:
+        lines = [json.dumps(item) for item in found]
+        file.write_text(f"[{','.join(lines)}]" if suffix == "json" else "\n".join(lines))
+    assert [item["prompt"] for item in row_files.read(file)] == ["q1", "q2"]
