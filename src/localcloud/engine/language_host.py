@@ -38,6 +38,7 @@ PROGRAM = Path(__file__).with_name("program.py")
 # exit statuses of program.py: it has told its error to the engine already; its Python has no `pulumi`
 REPORTED, WITHOUT_PULUMI = 32, 33
 STDOUT_STREAM, STDERR_STREAM = 1, 2
+REMEMBERED_ENGINES = 256  # connections; that one has closed is not told
 INSTALLED = (
     "import importlib.metadata as m, json\n"
     "print(json.dumps(sorted({(d.metadata['Name'], d.version) for d in m.distributions()})))"
@@ -190,9 +191,9 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
 
     def _session(self, context: grpc.ServicerContext) -> Session:
         with self._lock:
-            for peer in [peer for peer, one in self._sessions.items() if one.cancelled and not one.running]:
-                if peer != context.peer():
-                    del self._sessions[peer]
+            idle = [peer for peer, one in self._sessions.items() if not one.running and peer != context.peer()]
+            for peer in idle[: max(len(idle) - REMEMBERED_ENGINES, 0)]:
+                del self._sessions[peer]
             return self._sessions.setdefault(context.peer(), Session(engine=self._engine))
 
     @staticmethod

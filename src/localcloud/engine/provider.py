@@ -34,7 +34,7 @@ from localcloud.engine.table import UnknownTypeError
 from localcloud.engine.values import UnsupportedValueError
 
 CLIENT_CONFIG = "azure-native:authorization:getClientConfig"
-REMEMBERED_ENGINES = 64
+REMEMBERED_ENGINES = 256  # connections; that one has closed is not told
 MODES: Mapping[int, Any] = {0: "propose", 1: "enforce", 2: "disable"}
 DIFF_KINDS = {
     ("add", False): provider_pb2.PropertyDiff.ADD,

@@ -142,6 +142,7 @@ def test_a_stack_is_made_left_alone_changed_and_destroyed(
     up = ("up", "--yes", "--skip-preview")
     first = pulumi(*up)
     assert "in the environment of this test" in first.stdout
+    assert "3.29.0+local: the local cloud answers, not Azure" in first.stdout
     assert "+ 3 created" in first.stdout
     endpoint = json.loads(pulumi("stack", "output", "--json").stdout)["endpoint"]
     assert arm.named(endpoint)["location"] == "East US"
@@ -205,6 +206,26 @@ def test_an_error_of_the_program_is_shown_once_and_without_our_frames(
     assert shown.count(said) == 1
     assert "localcloud" not in shown
     assert "unhandled error" not in shown
+
+
+def test_a_resource_that_failed_after_it_was_accepted_is_repaired_by_the_next_up(
+    arm: FakeArm, pulumi: Pulumi, project: Path
+) -> None:
+    # a refresh forgets the failure, here as with the official provider: Azure's answer to a GET is no error
+    (project / "Pulumi.yaml").write_text(PROJECT.format(virtualenv=sys.prefix).partition("options:\n  refresh")[0])
+    arm.style = "operation"
+    arm.fails["rg-1"] = {"code": "QuotaExceeded", "message": "no cores left"}
+    (project / "__main__.py").write_text(
+        "import pulumi\n\n"
+        "inputs = {'resourceGroupName': 'rg-1', 'location': 'eastus'}\n"
+        "pulumi.CustomResource('azure-native:resources:ResourceGroup', 'group', inputs)\n"
+    )
+    assert "QuotaExceeded: no cores left" in pulumi("up", "--yes", "--skip-preview", status=1).stdout
+    assert arm.named("rg-1")["properties"]["provisioningState"] == "Failed"
+    arm.fails.clear()
+    assert "~ 1 updated" in pulumi("up", "--yes", "--skip-preview").stdout
+    assert arm.named("rg-1")["properties"]["provisioningState"] == "Succeeded"
+    assert "2 unchanged" in pulumi("up", "--yes", "--skip-preview").stdout
 
 
 def test_a_python_without_pulumi_is_named(pulumi: Pulumi, project: Path, tmp_path: Path) -> None:
