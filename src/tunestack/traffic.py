@@ -74,10 +74,10 @@ def shift(endpoint: Endpoint, scorer: Scorer, slot: str, plan: CanaryPlan) -> di
     now = {**dict.fromkeys(deployments, 0), **endpoint.traffic()}
     resumed = SHIFT in target.tags
     before = _saved(deployments) if resumed else now
-    steps = [weights_for(before, slot, percent) for percent in plan.steps]
-    if not resumed and now == steps[-1]:
+    if not resumed and now[slot] == plan.steps[-1]:
         cli.note(f"slot '{slot}' has {plan.steps[-1]} % already")
         return now
+    steps = [weights_for(before, slot, percent) for percent in plan.steps]
     if resumed:
         cli.note(f"taking up the shift to '{slot}' that was stopped at {shown(now)}")
     if not resumed:
