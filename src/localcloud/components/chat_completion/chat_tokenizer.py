@@ -97,9 +97,7 @@ def _special_tokens(folder: Path, settings: dict[str, Any]) -> dict[str, str]:
     file = folder / "special_tokens_map.json"
     listed = {**(read_json(file) if file.is_file() else {}), **{k: v for k, v in settings.items() if v is not None}}
     texts = {which: listed.get(which) for which in _SPECIAL}
-    return {
-        which: str(text["content"] if isinstance(text, dict) else text) for which, text in texts.items() if text
-    }
+    return {which: str(text["content"] if isinstance(text, dict) else text) for which, text in texts.items() if text}
 
 
 def _template_text(folder: Path, settings: dict[str, Any]) -> str:

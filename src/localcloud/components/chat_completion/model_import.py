@@ -66,9 +66,7 @@ def _import_mlflow(path: Path, output: Path, facts: dict[str, Any]) -> str:
         shutil.copytree(part, output / name, dirs_exist_ok=True, copy_function=shutil.copyfile)
     copy_beside(opened.path, output)
     shutil.copyfile(opened.path / "MLmodel", output / "MLmodel")
-    facts.update(
-        mlflow_flavor=opened.flavor, base_model_asset_id=str(opened.metadata.get("base_model_asset_id") or "")
-    )
+    facts.update(mlflow_flavor=opened.flavor, base_model_asset_id=str(opened.metadata.get("base_model_asset_id") or ""))
     return name
 
 
