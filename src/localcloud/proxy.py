@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Collection
 
 log = logging.getLogger("localcloud.proxy")
@@ -58,6 +59,7 @@ class _Client(_Pipe):
         proxy.clients.add(self)
 
     def data_received(self, data: bytes) -> None:
+        self._acknowledge()
         if self.other:
             super().data_received(data)
             return
@@ -70,6 +72,14 @@ class _Client(_Pipe):
     def connection_lost(self, error: Exception | None) -> None:
         self._proxy.clients.discard(self)
         super().connection_lost(error)
+
+    def _acknowledge(self) -> None:
+        """Acknowledge at once: urllib3 leaves Nagle on for proxies, so a request's body waits for that of its head.
+
+        Without this every call with a body takes 40 ms more. The option lasts until the kernel resets it.
+        """
+        if self.transport and hasattr(socket, "TCP_QUICKACK"):
+            self.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     async def _connect(self) -> None:
         head, _, rest = self._head.partition(b"\r\n\r\n")
