@@ -23,12 +23,14 @@ from localcloud.arm import (
 )
 from localcloud.cloud import Cloud
 from localcloud.services.blob_access import BlobAccess
+from localcloud.services.blob_files import BlobError, Blobs
 from localcloud.services.tracked import GROUP, TrackedResources, TrackedType
 from localcloud.store import Body
 
 ACCOUNTS = "Microsoft.Storage/storageAccounts"
 _ACCOUNT = f"{GROUP}/providers/{ACCOUNTS}/{{name}}"
 _CONTAINERS = f"{_ACCOUNT}/blobServices/default/containers"
+_KEYS = ("key1", "key2")
 _CONTAINER_MEMBERS = (
     *("publicAccess", "metadata", "defaultEncryptionScope", "denyEncryptionScopeOverride"),
     *("enableNfsV3AllSquash", "enableNfsV3RootSquash", "immutableStorageWithVersioning"),
@@ -42,6 +44,7 @@ def routes(cloud: Cloud) -> list[Route]:
     return [
         *service.routes(),
         route(f"{_ACCOUNT}/listKeys", ["POST"], service.list_keys),
+        route(f"{_ACCOUNT}/regenerateKey", ["POST"], service.regenerate_key),
         route(_CONTAINERS, ["GET"], service.list_containers),
         route(f"{_CONTAINERS}/{{container}}", ["PUT"], service.put_container),
         route(f"{_CONTAINERS}/{{container}}", ["GET"], service.get_container),
@@ -67,8 +70,31 @@ class StorageAccounts(TrackedResources):
                 "KeyBasedAuthenticationNotPermitted",
                 f"Key based authentication is not permitted on the storage account '{account['name']}'.",
             )
-        key = self.cloud.part(BlobAccess, lambda: BlobAccess(self.cloud)).account_key(account["name"])
-        return json_response({"keys": [{"keyName": "key1", "value": key, "permissions": "FULL"}]})
+        return self._keys(account)
+
+    async def regenerate_key(self, request: Request) -> Response:
+        """Replace one key; what was signed with the old one is refused from now on."""
+        require_api_version(request)
+        account, named = self.require(request), (await read_json(request)).get("keyName")
+        if named not in _KEYS:
+            raise ArmError(400, "InvalidKeyName", f"'{named}' is no key of a storage account; use 'key1' or 'key2'.")
+        self._access.regenerate(account["name"], _KEYS.index(named) + 1)
+        return self._keys(account)
+
+    @property
+    def _access(self) -> BlobAccess:
+        return self.cloud.part(BlobAccess, lambda: BlobAccess(self.cloud))
+
+    @property
+    def _blobs(self) -> Blobs:
+        return self.cloud.part(Blobs, lambda: Blobs(self.cloud))
+
+    def _keys(self, account: Body) -> Response:
+        keys = [
+            {"keyName": name, "value": self._access.account_key(account["name"], number), "permissions": "FULL"}
+            for number, name in enumerate(_KEYS, 1)
+        ]
+        return json_response({"keys": keys})
 
     async def list_containers(self, request: Request) -> Response:
         require_api_version(request)
@@ -84,6 +110,10 @@ class StorageAccounts(TrackedResources):
         old = self.cloud.store.get(wanted)
         shaped = {"publicAccess": "None", **properties, "hasImmutabilityPolicy": False, "hasLegalHold": False}
         whole = envelope(wanted, {"properties": shaped}, old, self.cloud.clock.now())
+        try:
+            self._blobs.make_container(self.require(request)["name"], whole["name"])
+        except BlobError as error:
+            raise ArmError(error.status, error.code, error.message) from None
         self.cloud.store.put(wanted, whole)
         return json_response(whole, 200 if old else 201)
 
@@ -97,7 +127,13 @@ class StorageAccounts(TrackedResources):
 
     async def delete_container(self, request: Request) -> Response:
         require_api_version(request)
-        return Response(status_code=200 if self.cloud.store.delete(self._container(request)) else 204)
+        wanted, account = self._container(request), self.require(request)["name"]
+        if not self.cloud.store.delete(wanted):
+            return Response(status_code=204)
+        # It may be gone already: a blob client deletes containers without telling ARM.
+        if request.path_params["container"] in self._blobs.containers(account):
+            self._blobs.remove_container(account, request.path_params["container"])
+        return Response(status_code=200)
 
     def _container(self, request: Request) -> str:
         account = self.require(request)
@@ -150,4 +186,5 @@ _TYPE = TrackedType(
     ),
     check=_check,
     shape=_shape,
+    on_delete=lambda cloud, found: cloud.part(Blobs, lambda: Blobs(cloud)).remove_account(found["name"]),
 )

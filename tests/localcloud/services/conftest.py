@@ -60,7 +60,7 @@ def make_workspace(cloud: RunningCloud, **properties: Any) -> dict[str, Any]:
 @pytest.fixture
 def workspace(account: Account) -> dict[str, Any]:
     """The workspace `ws` with keys for its datastores."""
-    place(account.cloud, VAULT)
+    place(account.cloud, VAULT, {"softDeleteRetentionInDays": 7})
     return make_workspace(account.cloud)
 
 

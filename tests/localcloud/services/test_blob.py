@@ -31,7 +31,8 @@ from azure.storage.blob import (
     generate_container_sas,
 )
 
-from tests.localcloud.services.conftest import STORAGE, Account, place
+from tests.conftest import RunningCloud
+from tests.localcloud.services.conftest import GROUP, STORAGE, VERSION, Account, place
 
 SOON = datetime.now(UTC) + timedelta(hours=1)
 
@@ -178,6 +179,30 @@ def test_a_link_that_a_process_made_is_not_followed_out(account: Account, contai
     with pytest.raises(HttpResponseError, match="InvalidUri"):
         container.download_blob("link/secret")
     assert list(container.list_blobs()) == []
+
+
+def test_an_account_made_by_arm_has_its_containers_and_takes_its_blobs_with_it(local_cloud: RunningCloud) -> None:
+    local_cloud.arm("PUT", GROUP + VERSION, {"location": "eastus"})
+    body = {"location": "eastus", "kind": "StorageV2", "sku": {"name": "Standard_LRS"}}
+    local_cloud.arm("PUT", STORAGE + VERSION, body)
+    local_cloud.arm("PUT", f"{STORAGE}/blobServices/default/containers/data{VERSION}", {})
+    client = ContainerClient("https://acct.blob.core.windows.net", "data", credential=DefaultAzureCredential())
+    client.upload_blob("x", b"1")
+    local_cloud.arm("DELETE", STORAGE + VERSION)
+    with pytest.raises(ResourceNotFoundError, match="no storage account 'acct'"):
+        client.download_blob("x")
+    local_cloud.arm("PUT", STORAGE + VERSION, body)
+    with pytest.raises(ResourceNotFoundError, match="ContainerNotFound"):
+        client.download_blob("x")
+
+
+def test_both_keys_are_handed_out_and_regenerated_one_by_one(local_cloud: RunningCloud) -> None:
+    local_cloud.arm("PUT", GROUP + VERSION, {"location": "eastus"})
+    local_cloud.arm("PUT", STORAGE + VERSION, {"location": "eastus", "kind": "StorageV2", "sku": {"name": "x"}})
+    before = local_cloud.arm("POST", f"{STORAGE}/listKeys{VERSION}")["keys"]
+    after = local_cloud.arm("POST", f"{STORAGE}/regenerateKey{VERSION}", {"keyName": "key2"})["keys"]
+    assert [key["keyName"] for key in after] == ["key1", "key2"]
+    assert [old == new for old, new in zip(before, after, strict=True)] == [True, False]
 
 
 # -- who may ---------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from localcloud import client
+from localcloud.arm import ArmError
 from localcloud.client import CallFailed
 from localcloud.cloud import SUBSCRIPTION
 from tests.conftest import RunningCloud
@@ -237,3 +238,14 @@ def test_more_than_the_quota_fails_as_out_of_quota(playground: Playground) -> No
     assert playground.put("blue", body)["properties"]["provisioningState"] == "Succeeded"
     skus = playground.arm("GET", "onlineEndpoints/chat/deployments/blue/skus")["value"]
     assert skus[0]["capacity"]["default"] == 5
+
+
+def test_armed_faults_fail_the_put_of_an_endpoint_and_the_operation_of_a_deployment(playground: Playground) -> None:
+    faults = playground.local.cloud.faults
+    faults.arm("endpoint.create", ArmError(403, "AuthorizationFailed", "no right to write"))
+    with pytest.raises(CallFailed, match="AuthorizationFailed"):
+        playground.endpoint()
+    playground.endpoint()
+    faults.arm("deployment.create", ArmError(400, "BadArgument", "ImageBuildFailure"))
+    assert playground.deploy("blue")["properties"]["provisioningState"] == "Failed"
+    assert playground.deploy("blue")["properties"]["provisioningState"] == "Succeeded"

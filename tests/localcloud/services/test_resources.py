@@ -79,7 +79,7 @@ def test_keys_are_refused_where_the_account_forbids_them(cloud: RunningCloud) ->
     with pytest.raises(CallFailed, match="KeyBasedAuthenticationNotPermitted"):
         cloud.arm("POST", f"{STORAGE}/listKeys?api-version=2024-01-01")
     put(cloud, STORAGE, {**ACCOUNT, "properties": {"allowSharedKeyAccess": True}})
-    assert len(cloud.arm("POST", f"{STORAGE}/listKeys?api-version=2024-01-01")["keys"]) == 1
+    assert len(cloud.arm("POST", f"{STORAGE}/listKeys?api-version=2024-01-01")["keys"]) == 2
 
 
 def test_account_names_are_unique_in_the_whole_cloud(cloud: RunningCloud) -> None:

@@ -99,6 +99,7 @@ class Workspaces:
         self.on_delete: list[Callable[[str], None]] = []
         cloud.operations.on("workspace.put", self._finish_put)
         cloud.operations.on("workspace.delete", lambda found, error: self._finish_delete(found, purge=False))
+        cloud.removers[f"{PROVIDER}/workspaces".lower()] = lambda found: self._finish_delete(found["id"], purge=False)
         cloud.operations.on("workspace.purge", lambda found, error: self._finish_delete(found, purge=True))
         cloud.removers[f"{PROVIDER}/workspaces".lower()] = lambda found: self._finish_delete(found["id"], purge=False)
 
@@ -290,6 +291,9 @@ class Workspaces:
         for end in self.on_delete:
             end(resource_id)
         self._cloud.store.delete(resource_id)
+        for key, _ in self._cloud.store.records("datastore-secret"):
+            if key.startswith(f"{resource_id.lower()}/"):
+                self._cloud.store.delete_record("datastore-secret", key)
         if not purge:
             record = {"id": resource_id, "deleted": self._cloud.clock.now().isoformat()}
             self._cloud.store.put_record("deleted-workspace", resource_id.lower(), record)

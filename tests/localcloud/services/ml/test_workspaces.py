@@ -107,6 +107,15 @@ def test_a_deleted_workspace_keeps_its_name_until_it_is_purged(ml: Any, account:
     make_workspace(account.cloud)
 
 
+def test_deleting_the_group_soft_deletes_the_workspace_in_it(workspace: Any, account: Account) -> None:
+    account.cloud.arm("DELETE", GROUP + VERSION)
+    place(account.cloud, GROUP)
+    place(account.cloud, STORAGE)
+    place(account.cloud, VAULT)
+    with pytest.raises(CallFailed, match="soft-deleted workspace 'ws'"):
+        make_workspace(account.cloud)
+
+
 def test_deleting_takes_everything_inside_with_it(ml: Any, account: Account) -> None:
     ml.workspaces.begin_delete("ws", delete_dependent_resources=False, permanently_delete=True).wait()
     assert account.cloud.cloud.store.beneath(WORKSPACE) == []
