@@ -37,12 +37,12 @@ def run(options: argparse.Namespace) -> cli.Result:
 
     if options.attach:
         connection = connect.connect(options)
-        return job_report.watch(RunHistory(connection.arm, connection.workspace.path), options.attach, options)
+        return job_report.watch(RunHistory(connection), options.attach, options)
     found = recipe.read(options.recipe)
     data = data_folder.read(options.data)
     finetune.check_sources(found, data)
     connection = connect.connect(options)
-    history = RunHistory(connection.arm, connection.workspace.path)
+    history = RunHistory(connection)
     job = None if options.again else finetune.existing(found, data, history)
     if job is None:
         plan = finetune.plan(connection, found, data, accept_archived=options.accept_archived, again=options.again)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""List what of the stack is left in the subscription, asking every API that could know. Nothing is changed.
+"""List what of the stack is left in the subscription, asking every API that could know. Works after the stack is gone.
 
-Prints "nothing left" and ends with 0, or ends with 5. Works after the stack is gone.
+Prints "nothing left" and ends with 0, or ends with 5. What Azure retains after a delete, at no cost, is shown as well.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ def parser() -> cli.Parser:
     flags.add_argument("--subscription", metavar="ID", help="else AZURE_SUBSCRIPTION_ID, or the stack's")
     flags.add_argument("--stack", metavar="NAME", help="only what this stack made (else all of tunestack's)")
     flags.add_argument("--everything", action="store_true", help="whatever is there, ours or not")
+    flags.add_argument("--purge", action="store_true", help="give up what is soft-deleted for good")
     flags.add_argument("--outputs", type=Path, metavar="FILE", help="stack outputs as JSON, to know the subscription")
     return flags
 
@@ -30,15 +31,21 @@ def run(options: argparse.Namespace) -> cli.Result:
     subscription = connect.subscription(options)
     tags = {} if options.everything else {"project": "tunestack"} | ({"stack": options.stack} if options.stack else {})
     cli.note(f"subscription '{subscription}', " + (f"tags {tags}" if tags else "everything in it"))
-    asked = leftovers.Sweep(Arm(connect.credential()), subscription, tags).ask()
+    sweep = leftovers.Sweep(Arm(connect.credential()), subscription, tags)
+    asked = sweep.ask()
     leftovers.tell(asked)
     found = [one for answer in asked for one in answer.found]
     tables.show("left", ("kind", "name", "remove it with"), [(one.kind, one.name, one.remedy) for one in found])
+    for one in found:
+        if options.purge and one.id:
+            sweep.purge(one)
+            cli.note(f"purged '{one.name}'")
+    left = [one for one in found if not one.is_retained]
     refused = [f"'{answer.api}' could not be asked: {answer.refusal}" for answer in asked if answer.refusal]
-    if found or refused:
-        left = [f"{len(found)} things are left: {', '.join(one.name for one in found)}"] if found else []
-        raise GateSaidNo(*left, *refused)
-    return cli.Result("nothing left", {"subscription": subscription, "asked": [one.api for one in asked], "left": []})
+    if left or refused:
+        named = f"{len(left)} things are left: {', '.join(one.name for one in left)}"
+        raise GateSaidNo(*([named] if left else []), *refused)
+    return cli.Result("nothing left", {"subscription": subscription, "retained": [one.name for one in found]})
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from tunestack.arm import Arm
 
+WORKSPACE_VERSION = "2024-10-01"
 CONFIG_PLACES = ("config.json", ".azureml/config.json", "aml_config/config.json")
 
 
@@ -62,6 +63,18 @@ class Connection:
         return Arm(self.credential)
 
     @cached_property
+    def body(self) -> dict[str, Any]:
+        """The workspace as Resource Manager has it; asked once, and the first to say that something is missing."""
+        place = self.workspace
+        found = self.arm.find(place.path, WORKSPACE_VERSION)
+        if found is None:
+            raise UsageError(
+                f"workspace '{place.name}' does not exist in resource group '{place.resource_group}'",
+                fix="Make it with `pulumi up`, or name another one",
+            )
+        return found
+
+    @cached_property
     def ml(self) -> Any:
         """The `MLClient` of the workspace."""
         from azure.ai.ml import MLClient
@@ -93,11 +106,13 @@ class Connection:
 
 
 def connect(options: argparse.Namespace) -> Connection:
-    """The connection that the flags ask for: flags first, then the stack's outputs, then config.json."""
+    """The connection that the flags ask for, else the stack's outputs, else config.json; its workspace is there."""
     _check_proxy()
     found = _workspace(options)
     clusters = {name: getattr(options, name, None) or getattr(found, name) for name in ("cpu_cluster", "gpu_cluster")}
-    return Connection(replace(found, **clusters), endpoint=getattr(options, "endpoint", None) or "")
+    connection = Connection(replace(found, **clusters), endpoint=getattr(options, "endpoint", None) or "")
+    _ = connection.body
+    return connection
 
 
 def subscription(options: argparse.Namespace) -> str:

@@ -65,7 +65,7 @@ def plan(
     key = run_key.run_key(recipe, data.hash, str(model.id), str(component.id))
     name = run_key.job_name(recipe, key)
     if again:
-        history = RunHistory(connection.arm, connection.workspace.path)
+        history = RunHistory(connection)
         name = run_key.next_name(name, lambda taken: history.job(taken) is not None)
     sent = {**parameters.sent(choices), _GPUS: str(found.gpus), "mlflow_model_path": str(model.id)}
     return Plan(

@@ -18,11 +18,13 @@ _RUNNING = ("NotStarted", "Queued", "Preparing", "Provisioning", "Starting", "Ru
 
 @dataclass(frozen=True)
 class Leftover:
-    """One thing that is left, and what to do about it."""
+    """One thing that is left, and the remedy. A retained one is deleted, costs nothing, and can be restored."""
 
     kind: str
     name: str
     remedy: str
+    is_retained: bool = False
+    id: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,10 @@ class Sweep:
             self._one("soft-deleted key vaults", self._vaults),
             self._one("soft-deleted Log Analytics workspaces", self._log_workspaces),
         ]
+
+    def purge(self, found: Leftover) -> None:
+        """Give up a soft-deleted vault for good."""
+        self._arm.post(f"{found.id}/purge", "2023-07-01")
 
     def _one(self, api: str, question: Callable[[], Iterator[Leftover]]) -> Asked:
         try:
@@ -87,14 +93,17 @@ class Sweep:
     def _vaults(self) -> Iterator[Leftover]:
         for body in self._arm.pages(f"{self._root}/providers/Microsoft.KeyVault/deletedVaults", "2023-07-01"):
             if self._is_ours(body.get("properties", {})):
-                yield Leftover("soft-deleted key vault", body["name"], f"az keyvault purge --name {body['name']}")
+                until = body["properties"].get("scheduledPurgeDate", "")[:10]
+                remedy = "nothing" if body["properties"].get("purgeProtectionEnabled") else "sweep.py --purge"
+                yield Leftover(
+                    "soft-deleted key vault", body["name"], f"{remedy}; gone by itself on {until}", True, body["id"]
+                )
 
     def _log_workspaces(self) -> Iterator[Leftover]:
         path = f"{self._root}/providers/Microsoft.OperationalInsights/deletedWorkspaces"
         for body in self._arm.pages(path, "2022-10-01"):
             if self._is_ours(body):
-                remedy = "az monitor log-analytics workspace recover, then delete --force"
-                yield Leftover("soft-deleted Log Analytics workspace", body["name"], remedy)
+                yield Leftover("soft-deleted Log Analytics workspace", body["name"], "gone by itself in 14 days", True)
 
     def _is_ours(self, body: Json) -> bool:
         tags = body.get("tags") or {}

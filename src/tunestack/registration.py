@@ -36,7 +36,7 @@ class Registration:
 
 def plan(connection: Connection, job: str, name: str = "") -> Registration:
     """What registering a job's model would write. The job must have ended well and have the output."""
-    history = RunHistory(connection.arm, connection.workspace.path)
+    history = RunHistory(connection)
     body = history.job(job)
     if body is None:
         raise UsageError(f"job '{job}' does not exist", fix="Its name is what submit_finetune printed")

@@ -10,10 +10,9 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from tunestack.arm import Arm
-from tunestack.errors import CloudError, UsageError
+from tunestack.connect import Connection
+from tunestack.errors import CloudError
 
-WORKSPACE_VERSION = "2024-10-01"
 JOB_VERSION = "2024-01-01-preview"
 ENDED = frozenset({"Completed", "Failed", "Canceled", "NotResponding"})
 QUEUED = frozenset({"NotStarted", "Queued", "Preparing", "Provisioning", "Starting"})
@@ -59,11 +58,14 @@ class Point:
 
 
 class RunHistory:
-    """The run history and MLflow services of one workspace, whose host is read once from the workspace itself."""
+    """The run history and MLflow services of one workspace, at the host that the workspace names."""
 
-    def __init__(self, arm: Arm, workspace_path: str) -> None:
-        self._arm, self._workspace = arm, workspace_path
-        self._found_host = ""
+    def __init__(self, connection: Connection) -> None:
+        self._arm, self._workspace = connection.arm, connection.workspace.path
+        host = urlsplit(connection.body["properties"].get("mlFlowTrackingUri", "")).hostname
+        if not host:
+            raise CloudError(f"workspace '{connection.workspace.name}' has no tracking address yet", fix="Run it again")
+        self._host = host
 
     def job(self, name: str) -> dict[str, Any] | None:
         """The job as Resource Manager has it, or None."""
@@ -111,19 +113,6 @@ class RunHistory:
     @property
     def _mlflow(self) -> str:
         return f"https://{self._host}/mlflow/v2.0{self._workspace}/api/2.0/mlflow"
-
-    @property
-    def _host(self) -> str:
-        if not self._found_host:
-            found = self._arm.find(self._workspace, WORKSPACE_VERSION)
-            if found is None:
-                name = self._workspace.rsplit("/", 1)[-1]
-                raise UsageError(f"workspace '{name}' does not exist", fix="Make it with: pulumi up")
-            host = urlsplit(found["properties"].get("mlFlowTrackingUri", "")).hostname
-            if not host:
-                raise CloudError(f"workspace '{found.get('name')}' has no tracking address yet", fix="Run it again")
-            self._found_host = host
-        return self._found_host
 
 
 def _rank(name: str) -> tuple[bool, str]:

@@ -1,0 +1,121 @@
+"""A stack for the scripts' tests: a local cloud with a workspace, clusters and an endpoint, one for each file.
+
+The scripts run in this process, through their own front door, against the unmodified SDKs.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localcloud.client import make_workspace
+from localcloud.operations import Pace
+from localcloud.server import Options
+from tests.conftest import RunningCloud, serve
+from tunestack import cli
+
+ROOT = Path(__file__).parent.parent.parent
+RECIPE = ROOT / "pipelines" / "finetune" / "smollm2-local.yml"
+TAGS = {"project": "tunestack", "stack": "test"}
+VERSION = "?api-version=2023-08-01-preview"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a script left: its exit code and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def handle(self) -> str:
+        assert self.code == 0, self.err
+        return self.out.strip()
+
+    def failed(self, code: int) -> str:
+        """The error lines of a script that ended with this code and put nothing on stdout."""
+        assert (self.code, self.out) == (code, ""), self.err
+        assert "Traceback" not in self.err
+        return "\n".join(line for line in self.err.splitlines() if line.startswith("error: "))
+
+
+Script = Callable[..., Ended]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The cloud, the ids of what is in it, and the file of outputs."""
+
+    cloud: RunningCloud
+    workspace: str
+    outputs: Path
+
+    def change(self, tmp_path: Path, **fields: str) -> Path:
+        """Outputs that differ in some fields."""
+        file = tmp_path / "changed.json"
+        file.write_text(json.dumps({**json.loads(self.outputs.read_text()), **fields}))
+        return file
+
+    def cluster(self, name: str, size: str) -> None:
+        scale = {"minNodeCount": 0, "maxNodeCount": 1, "nodeIdleTimeBeforeScaleDown": "PT2M"}
+        body = {"computeType": "AmlCompute", "properties": {"vmSize": size, "scaleSettings": scale}}
+        self.put(f"computes/{name}", {"location": "eastus", "properties": body})
+
+    def endpoint(self, name: str, mode: str = "Key") -> None:
+        body = {"location": "eastus", "identity": {"type": "SystemAssigned"}, "properties": {"authMode": mode}}
+        self.put(f"onlineEndpoints/{name}", body)
+
+    def put(self, path: str, body: dict[str, Any]) -> None:
+        self.cloud.arm("PUT", f"{self.workspace}/{path}{VERSION}", body)
+
+
+@pytest.fixture(scope="module")
+def _stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    state = tmp_path_factory.mktemp("state")
+    with serve(Options(state, engine=False, tracking=False, pace=Pace())) as cloud:
+        place = make_workspace(cloud.running, "test", "eastus")
+        group = f"/subscriptions/{place['subscription_id']}/resourceGroups/test"
+        cloud.arm("PATCH", f"{group}?api-version=2021-04-01", {"tags": TAGS})
+        outputs = state / "outputs.json"
+        names = {"cpu_cluster": "cpu", "gpu_cluster": "gpu", "endpoint_name": "test-chat"}
+        outputs.write_text(json.dumps({"stack": "test", "location": "eastus", **place, **names}))
+        workspace = f"{group}/providers/Microsoft.MachineLearningServices/workspaces/test"
+        stack = Stack(cloud, workspace, outputs)
+        stack.cluster("cpu", "Standard_DS3_v2")
+        stack.cluster("gpu", "Standard_NC24ads_A100_v4")
+        stack.endpoint("test-chat")
+        yield stack
+
+
+@pytest.fixture
+def stack(_stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    """The stack, with this process pointed at it as `localcloud run` does."""
+    for name, value in _stack.cloud.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TUNESTACK_OUTPUTS", str(_stack.outputs))
+    return _stack
+
+
+@pytest.fixture
+def script(capsys: pytest.CaptureFixture[str]) -> Script:
+    """Runs a script by its name, in this process."""
+
+    def run(name: str, *arguments: object) -> Ended:
+        spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+        assert spec
+        assert spec.loader
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        capsys.readouterr()
+        code = cli.main(module.parser(), module.run, [str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return Ended(code, said.out, said.err)
+
+    return run
