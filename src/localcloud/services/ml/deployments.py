@@ -1,7 +1,8 @@
 """Online deployments: a model on so many instances of a size, and the process that serves it.
 
 A PUT ends (its operation is held) when the process answers its probe, or never did. One process stands for all
-instances; sizes and quota are checked, memory and devices of the size are not.
+instances; sizes and quota are checked, memory and devices of the size are not. Fault: `deployment.create` ends the
+operation of a PUT with its error.
 """
 
 from __future__ import annotations

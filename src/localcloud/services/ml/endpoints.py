@@ -1,6 +1,7 @@
 """Online endpoints: a name in front of deployments, its keys and tokens, and the traffic rules.
 
 A PUT is the whole endpoint: one without `traffic` clears it. What answers a scoring request is `serving.router`.
+Faults: `endpoint.create` and `endpoint.update` fail the PUT.
 """
 
 from __future__ import annotations
@@ -207,6 +208,7 @@ class Endpoints:
         if given.get("authMode") not in AUTH_MODES:
             raise _bad(f"'properties.authMode' is '{given.get('authMode')}'; use one of {', '.join(AUTH_MODES)}.")
         self._check_traffic(endpoint_id, given)
+        self._cloud.faults.raise_if_armed("endpoint.create" if old is None else "endpoint.update")
         host = host_of(endpoint_id.rpartition("/")[2], location)
         self._claim_name(host, endpoint_id, location, new=old is None)
         keys = given.get("keys")
@@ -237,9 +239,6 @@ class Endpoints:
     def _save(self, request: Request, changed: Body, old: Body | None) -> Response:
         resource = envelope(changed["id"], changed, old, self._cloud.clock.now())
         resource["properties"] = {**resource["properties"], "provisioningState": "Updating" if old else "Creating"}
-        error = self._cloud.faults.take("endpoint.create")
-        if error and error.status < 500 and old is None:
-            raise error
         self._cloud.store.put(resource["id"], resource)
         operation = self._cloud.operations.start("endpoint.write", resource["id"])
         shown = self._cloud.store.get(resource["id"])
