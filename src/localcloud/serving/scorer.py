@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ from starlette.routing import Route
 
 from localcloud.components.mlflow_folder import MlflowFolderError
 from localcloud.serving import contracts
-from localcloud.serving.contracts import BadRequest, ChatRequest
+from localcloud.serving.contracts import ChatRequest
 from localcloud.serving.generation import Answer, ChatModel, PromptTooLong, Sampling
 
 log = logging.getLogger("localcloud.serving.scorer")
@@ -129,16 +129,19 @@ class Scorer:
     async def completions(self, _request: Request) -> Response:
         return _error(400, "Bad Request", "This is a chat model: use /v1/chat/completions.")
 
+    def _generate(self, prompt: str, sampling: Sampling, cancelled: threading.Event) -> Iterator[Answer]:
+        """The model's answer as it grows; it ends at the next token when the process is asked to end."""
+        for answer in self.model.answer(prompt, sampling, cancelled):
+            if self._stopping.is_set():
+                cancelled.set()
+            yield answer
+
     async def _answer(self, request: Request, prompt: str, sampling: Sampling) -> Answer:
         """Generate to the end in the generating thread; a client that goes away ends it at the next token."""
         cancelled = threading.Event()
 
         def generate() -> Answer:
-            answer = None
-            for answer in self.model.answer(prompt, sampling, cancelled):
-                if self._stopping.is_set():
-                    cancelled.set()
-            assert answer is not None
+            *_, answer = self._generate(prompt, sampling, cancelled)
             return answer
 
         watch = asyncio.create_task(_set_when_gone(request, cancelled))
@@ -159,9 +162,7 @@ class Scorer:
         def generate() -> None:
             sent = 0
             try:
-                for answer in self.model.answer(prompt, sampling, cancelled):
-                    if self._stopping.is_set():
-                        cancelled.set()
+                for answer in self._generate(prompt, sampling, cancelled):
                     # an unfinished character decodes to this sign; it comes whole with a later token
                     whole = answer.finish_reason or not answer.text.endswith("\ufffd")
                     text = answer.text[sent:] if whole else ""
@@ -176,7 +177,8 @@ class Scorer:
             raise first
 
         async def events() -> AsyncIterator[str]:
-            identity, piece = contracts.new_id(), first
+            identity = contracts.new_id()
+            piece: tuple[str, str | None] | Exception = first
             try:
                 yield self._event(identity, {"role": "assistant", "content": ""}, None)
                 while not isinstance(piece, Exception):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 STUB_FILE = "finetune_args.json"
 METADATA_FILE = "model_metadata.json"
+_OPTIMIZATION = ("apply_", "deepspeed", "lora_", "precision")
 
 
 @dataclass(frozen=True)
@@ -121,9 +123,9 @@ def _load_model(folders: Folders, settings: Settings, device: torch.device) -> A
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     half = settings.precision == 16 and device.type == "cuda"
-    model = AutoModelForCausalLM.from_pretrained(
+    model: Any = AutoModelForCausalLM.from_pretrained(
         folders.base,
         dtype=torch.bfloat16 if half else torch.float32,
         ignore_mismatched_sizes=settings.ignore_mismatched_sizes,
@@ -171,10 +173,10 @@ def _save(model: Any, folders: Folders, config: FinetuneConfig, settings: Settin
     dials = {**dataclasses.asdict(settings), "deepspeed": str(settings.deepspeed or "")}
     torch.save(dials, folders.output / "training_args.bin")
     write_json(folders.output / STUB_FILE, {"model_name": folders.model_name, **dials})
-    write_json(folders.output / "Azureml_finetune_optimization_args.json",
-               {name: dials[name] for name in dials if name.startswith(("apply_", "deepspeed", "lora_", "precision"))})  # fmt: skip
-    write_json(folders.output / "Azureml_io_args.json",
-               {"model_selector_output": str(folders.imported), "preprocess_output": str(folders.preprocessed)})  # fmt: skip
+    optimization = {name: dials[name] for name in dials if name.startswith(_OPTIMIZATION)}
+    write_json(folders.output / "Azureml_finetune_optimization_args.json", optimization)
+    inputs = {"model_selector_output": str(folders.imported), "preprocess_output": str(folders.preprocessed)}
+    write_json(folders.output / "Azureml_io_args.json", inputs)
     _write_metadata(folders, config, progress)
 
 
@@ -236,6 +238,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--pytorch_model_folder", type=Path, required=True, help="folder to write")
     add_arguments(parser)
     found = parse(parser, argv)
+    # threads that spin while they wait take the cores from other processes; read when torch is imported
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     folders = Folders(found.model_selector_output, found.preprocess_output, found.pytorch_model_folder)
     return run(lambda: finetune(folders, settings_of(found), Metrics.from_environment()))
 

@@ -32,7 +32,7 @@ class BaseModel:
 
 
 def import_model(base: BaseModel, output: Path) -> None:
-    """Write `<model name>/`, `model_selector_args.json`, `finetune_config.json`, and what stands beside an MLflow model."""
+    """Write `<model name>/`, `model_selector_args.json`, `finetune_config.json`, and what stands beside the model."""
     output.mkdir(parents=True, exist_ok=True)
     facts: dict[str, Any] = {"task_name": "ChatCompletion", "mlflow_flavor": None, "base_model_asset_id": ""}
     pytorch = existing(base.pytorch_model_path, "pytorch_model_path")
@@ -87,9 +87,9 @@ def _import_pytorch(path: Path, output: Path) -> str:
 
 
 def _import_from_hub(hub_id: str, output: Path) -> str:
+    from httpx import TransportError
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-    from httpx import TransportError
 
     say(f"Downloading '{hub_id}' from the Hugging Face hub.")
     try:
