@@ -110,13 +110,13 @@ class Tracking:
         log.info("MLflow answers on %s", self.page)
         self._answers.set()
 
-    async def ready(self) -> None:
-        """Wait until MLflow answers; TrackingError when it never will or not within a minute."""
+    async def ready(self, seconds: float | None = READY_SECONDS) -> None:
+        """Wait until MLflow answers; TrackingError when it never will or not within this time."""
         if self._failure is None and not self._answers.is_set():
             try:
-                await asyncio.wait_for(self._answers.wait(), READY_SECONDS)
+                await asyncio.wait_for(self._answers.wait(), seconds)
             except TimeoutError:
-                raise TrackingError(f"MLflow did not answer within {READY_SECONDS:.0f} seconds.") from None
+                raise TrackingError(f"MLflow did not answer within {seconds} seconds.") from None
         if self._failure is not None:
             raise TrackingError(self._failure)
 
@@ -140,7 +140,7 @@ class Tracking:
         while True:
             record = await self._queue.get()
             try:
-                await self.ready()
+                await self.ready(None)
                 await record(self)
             except (TrackingError, httpx.HTTPError) as error:
                 log.error("Not recorded in MLflow: %s", error)

@@ -223,8 +223,8 @@ class Runner:
     ) -> None:
         self._set(run, "Preparing")
         children = {name: self._child(run, node, plan, targets) for name, node in plan.nodes.items()}
-        said = logs.log_file(self._cloud, run)
-        logs.write_line(said, f"{len(children)} steps. Results of earlier runs are not reused: every step runs again.")
+        if run.parent is None:
+            self._say(run, f"Steps: {', '.join(children)}. Results of earlier runs are not reused: each step runs.")
         self._set(run, "Running")
         sorter = TopologicalSorter({name: node.before() for name, node in plan.nodes.items()})
         sorter.prepare()
@@ -236,14 +236,14 @@ class Runner:
                 for name in sorter.get_ready():
                     wanted = self._targets(plan, name, targets)
                     work = partial(self._node, children[name], plan.nodes[name], values, made, wanted)
-                    logs.write_line(said, f"{self._runs.now()} step '{name}' starts as run {children[name].id}")
+                    self._say(run, f"Step '{name}' starts as run {children[name].id}")
                     tasks[asyncio.create_task(self._carry_out(children[name], work))] = name
                 if not tasks:
                     break
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for name in (tasks.pop(task) for task in done):
                     child = children[name]
-                    logs.write_line(said, f"{self._runs.now()} step '{name}' is {child.status}")
+                    self._say(run, f"Step '{name}' is {child.status}")
                     if child.status == "Completed":
                         for output, place in child.outputs.items():
                             made[FromNode(name, output)] = Asset(place["type"], place["uri"])
@@ -263,9 +263,17 @@ class Runner:
             run.outputs[output] = children[source.node].outputs[source.output]
         self._set(run, "Finalizing")
 
+    def _say(self, run: Run, text: str) -> None:
+        """A line for who streams the pipeline; a nested one speaks in its root's log too."""
+        root = self._runs.find(run.workspace, run.root)
+        for speaker in {run.id: run, run.root: root or run}.values():
+            logs.write_line(logs.log_file(self._cloud, speaker), f"{self._runs.now()} {text}")
+
     def _failure(self, children: Mapping[str, Run], failed: list[str]) -> StepError:
         first = children[failed[0]]
         error = first.error or {"code": "Canceled", "message": "The step was canceled."}
+        if first.kind == "pipeline" and error["message"].startswith("Step '"):
+            return StepError(error["code"], error["message"])
         also = f" Also failed: {', '.join(failed[1:])}." if failed[1:] else ""
         return StepError(error["code"], f"Step '{first.node}' failed: {error['message']}{also}")
 

@@ -38,6 +38,7 @@ async def _create(cloud: Cloud, run: Run, tracking: Tracking) -> None:
     except TrackingError:
         known = {}
     if known:
+        run.tracked_experiment = str(known["run"]["info"]["experiment_id"])
         return
     tags = {
         **run.tags,
@@ -50,8 +51,9 @@ async def _create(cloud: Cloud, run: Run, tracking: Tracking) -> None:
     }
     if run.parent:
         tags["mlflow.parentRunId"] = run.parent
+    run.tracked_experiment = await experiment_id(tracking, run.experiment)
     body = {
-        "experiment_id": await experiment_id(tracking, run.experiment),
+        "experiment_id": run.tracked_experiment,
         "run_name": run.display_name,
         "start_time": _ms(run.started or run.created),
         "tags": _pairs(tags),

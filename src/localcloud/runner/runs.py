@@ -19,7 +19,8 @@ TERMINAL = frozenset({"Completed", "Failed", "Canceled"})
 class Run:
     """One run. `inputs` and `outputs` are `{name: {"type", "uri" or "value"}}`, times ISO 8601 in UTC.
 
-    `recorded` is the status that MLflow has been told last; `pid` and `pid_started` name the process that runs.
+    `recorded` is the status that MLflow has been told last, `tracked_experiment` its id of the experiment;
+    `pid` and `pid_started` name the process that runs.
     """
 
     workspace: str
@@ -45,6 +46,7 @@ class Run:
     pid: int | None = None
     pid_started: float | None = None
     recorded: str | None = None
+    tracked_experiment: str | None = None
 
     @property
     def is_over(self) -> bool:

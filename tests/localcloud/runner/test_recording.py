@@ -17,7 +17,7 @@ mlflow.log_text("hello", "notes/hello.txt")
 
 
 def test_jobs_and_clients_are_recorded_in_one_mlflow_server(tracked_jobs: Jobs, command_job: Maker) -> None:
-    """A job that logs, a client that reads, and a client's own run: one test, since the server takes seconds to start."""
+    """A job that logs, a client that reads, and a client's own run: one test, since the start takes seconds."""
     import mlflow
 
     jobs = tracked_jobs

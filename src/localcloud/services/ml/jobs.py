@@ -324,7 +324,7 @@ def _times(run: Run) -> dict[str, str]:
 
 def _services(cloud: Cloud, run: Run) -> Body:
     tracking = f"azureml://eastus.api.azureml.ms/mlflow/v1.0{run.workspace}"
-    page_of_run = f"{tracking_of(cloud).page}/#/experiments/0/runs/{run.id}?local=1"
+    page_of_run = f"{tracking_of(cloud).page}/#/experiments/{run.tracked_experiment or 0}/runs/{run.id}?local=1"
     return {
         "Tracking": {"jobServiceType": "Tracking", "endpoint": tracking},
         "Studio": {"jobServiceType": "Studio", "endpoint": page_of_run},
