@@ -20,6 +20,8 @@ from xml.sax.saxutils import escape
 from localcloud.cloud import Cloud
 
 _CONTAINER = re.compile(r"[a-z0-9](?!.*--)[a-z0-9-]{1,61}[a-z0-9]|\$root|\$logs|\$web")
+# Names of files that no XML can carry: a process may write them, but they are no blobs.
+_UNSHOWN = re.compile(r"[\x00-\x1f\ud800-\udfff\ufffe\uffff]")
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 
 
@@ -67,11 +69,11 @@ class Blobs:
 
     def container(self, account: str, container: str) -> Path:
         """The folder of a container, whether it exists or not."""
-        if not _ACCOUNT.fullmatch(account):
+        if not _ACCOUNT.fullmatch(account.lower()):
             raise BlobError(400, "InvalidResourceName", f"'{account}' is no storage account name.")
         if not _CONTAINER.fullmatch(container):
             raise BlobError(400, "InvalidResourceName", f"'{container}' is no container name.")
-        return self._root / account / container
+        return self._root / account.lower() / container
 
     def path(self, account: str, container: str, name: str) -> Path:
         """Where a blob (or a folder of blobs) lies; refuses every name that would leave its container."""
@@ -256,7 +258,9 @@ def _entries(folder: Path, head: str) -> list[tuple[str, os.DirEntry[str]]]:
     try:
         with os.scandir(folder) as found:
             entries = [
-                (head + entry.name + ("/" if entry.is_dir(follow_symlinks=False) else ""), entry) for entry in found
+                (head + entry.name + ("/" if entry.is_dir(follow_symlinks=False) else ""), entry)
+                for entry in found
+                if not _UNSHOWN.search(entry.name)
             ]
     except (FileNotFoundError, NotADirectoryError):
         return []

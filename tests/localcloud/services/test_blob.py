@@ -111,6 +111,13 @@ def test_a_file_that_a_process_writes_shows_up_as_a_blob(account: Account, conta
     assert container.download_blob("jobs/one/log.txt").readall() == b"started"
 
 
+def test_a_file_whose_name_no_list_can_carry_is_not_shown(account: Account, container: Any) -> None:
+    folder = account.blobs.container("acct", "data")
+    for name in (b"good", b"line\nbreak", b"not-utf8-\xff"):
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).touch()
+    assert [blob.name for blob in container.list_blobs()] == ["good"]
+
+
 def test_metadata_of_a_blob_that_a_process_overwrote_is_gone(account: Account, container: Any) -> None:
     container.upload_blob("x", b"1", metadata={"upload_status": "completed"})
     (account.blobs.container("acct", "data") / "x").write_text("other")

@@ -159,7 +159,7 @@ class Assets:
             raise ArmError(400, "UserError", f"The pending upload type '{kind}' is not 'TemporaryBlobReference'.")
         workspace = require_workspace(self._cloud, request)
         storage = workspace["properties"]["storageAccount"]
-        account, container = last_part(storage), str(uuid.uuid4())
+        account, container = last_part(storage).lower(), str(uuid.uuid4())
         self._cloud.part(Blobs, lambda: Blobs(self._cloud)).make_container(account, container)
         access = self._cloud.part(BlobAccess, lambda: BlobAccess(self._cloud))
         return json_response(

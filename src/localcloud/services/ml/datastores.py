@@ -176,7 +176,7 @@ class Datastores:
     def make_defaults(self, workspace: Body) -> None:
         """The four datastores that every workspace is born with, and the containers behind them."""
         properties = workspace["properties"]
-        account, suffix = last_part(properties["storageAccount"]), properties["workspaceId"]
+        account, suffix = last_part(properties["storageAccount"]).lower(), properties["workspaceId"]
         parts = properties["storageAccount"].strip("/").split("/")
         keyless = properties["systemDatastoresAuthMode"].lower() == "identity"
         shared: Body = {

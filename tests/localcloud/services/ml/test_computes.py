@@ -10,6 +10,7 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
 from localcloud.arm import ArmError
 from localcloud.client import CallFailed
+from localcloud.operations import Pace
 from localcloud.services.ml.computes import Computes
 from localcloud.services.ml.sizes import Sizes
 from tests.localcloud.services.conftest import LOCATION, VERSION, WORKSPACE, Account
@@ -98,6 +99,18 @@ def test_a_cluster_that_fails_later_stays_readable_as_failed(ml: Any, account: A
     with pytest.raises(HttpResponseError, match="no cores left"):
         _make(ml)
     assert ml.compute.get("cluster").provisioning_state == "Failed"
+
+
+def test_an_operation_takes_as_many_polls_as_its_pace_says(ml: Any, account: Account) -> None:
+    account.cloud.cloud.operations.pace = Pace(polls=2)
+    poller = ml.compute.begin_create_or_update(AmlCompute(name="cluster", size="Standard_DS3_v2"))
+    url = f"{WORKSPACE}/computes/cluster{VERSION}"
+    assert account.cloud.arm("GET", url)["properties"]["provisioningState"] == "Creating"
+    assert poller.result().provisioning_state == "Succeeded"
+    gone = ml.compute.begin_delete("cluster")
+    assert account.cloud.arm("GET", url)["properties"]["provisioningState"] == "Deleting"
+    gone.wait()
+    assert list(ml.compute.list()) == []
 
 
 def test_a_cluster_keeps_its_identity(workspace: Any, account: Account) -> None:
