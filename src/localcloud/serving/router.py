@@ -102,11 +102,9 @@ class PassedOn(Response):
     ) -> None:
         self.status_code, self.background = status, None
         self._upstream, self._done = upstream, done
-        kept = [
-            (name.lower(), value)
-            for name, value in upstream.headers.multi_items()
-            if name.lower() not in headers and (name.lower() == "content-length" or name.lower() not in _HOP_BY_HOP)
-        ]
+        # The server that answers writes its own date; the length is kept, and with it whether the answer is chunked.
+        left_out = (_HOP_BY_HOP - {"content-length"}) | {"date", "server"} | set(headers)
+        kept = [(name, value) for name, value in upstream.headers.multi_items() if name not in left_out]
         self.raw_headers = [
             (name.encode("latin-1"), value.encode("latin-1")) for name, value in [*kept, *headers.items()]
         ]

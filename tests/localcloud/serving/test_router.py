@@ -75,7 +75,9 @@ def test_weights_split_requests_exactly_and_the_answer_says_who(playground: Play
 
 def test_the_header_chooses_a_deployment_without_traffic(playground: Playground, url: str) -> None:
     playground.fake("blue")
-    assert playground.score(url, deployment="blue").json()["by"] == "blue"
+    answer = playground.score(url, deployment="blue")
+    assert answer.json()["by"] == "blue"
+    assert "," not in answer.headers["date"].partition(", ")[2]
     answer = playground.score(url, deployment="red")
     assert answer.status_code == 404
     assert "'red'" in answer.json()["message"]
