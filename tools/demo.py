@@ -162,6 +162,7 @@ def main() -> int:
         "PATH": f"{ROOT / '.venv/bin'}{os.pathsep}{os.environ['PATH']}",
         # On Azure, Pulumi shows the plan and asks; here there is nobody to ask and nothing to pay.
         "PULUMI_SKIP_CONFIRMATIONS": "true",
+        "PULUMI_OPTION_SKIP_PREVIEW": "true",
     }
     steps = story((ROOT / "README.md").read_text())
     console = Console(stderr=True)
@@ -188,6 +189,9 @@ def main() -> int:
     except Failed as error:
         console.print(f"error: {error}; the lines above say why. The state is in '{state}'.", style="red")
         return error.status
+    except KeyboardInterrupt:
+        console.print(f"interrupted; the state is in '{state}'.", style="red")
+        return 130
     finally:
         shell.close()
         memory.stop()

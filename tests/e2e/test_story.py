@@ -1,0 +1,188 @@
+"""The whole story with the real engine, the unmodified SDKs and every script, on a tiny model: small, but real.
+
+One server in a process of its own, as `localcloud up` starts it, so that it can be killed half-way.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import pytest
+
+from localcloud import client, environment
+from tests.tiny_model import make_tiny_model
+from tunestack.outputs import StackOutputs
+
+ROOT = Path(__file__).parents[2]
+TINY = "azureml://registries/azureml/models/Tiny-Chat/versions/1"
+RECIPE = f"""
+description: a tiny random model, for the test of the whole story
+experiment: story
+base_model: {TINY}
+component: azureml://registries/azureml/components/chat_completion_pipeline/versions/0.0.82
+data: {{source: "package:chatterbot-corpus", percent: 20, validation_percent: 10}}
+compute: {{model_import: cpu, preprocess: cpu, finetune: gpu}}
+parameters:
+  apply_lora: true
+  lora_r: 4
+  max_steps: 2
+  per_device_train_batch_size: 4
+  per_device_eval_batch_size: 4
+  learning_rate: 0.001
+  max_seq_length: 128
+  logging_steps: 1
+"""
+CATALOG = """
+kind: model
+name: Tiny-Chat
+version: "1"
+created: 2026-11-01
+description: A tiny chat model with random weights
+folder: {folder}
+type: mlflow_model
+"""
+
+
+@dataclass
+class Story:
+    """The state folder, a copy of the project's stack files, and the server's process."""
+
+    folder: Path
+    server: subprocess.Popen[bytes] | None = None
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    def start(self) -> None:
+        env = {
+            **os.environ,
+            "LOCALCLOUD_STATE": str(self.state),
+            "LOCALCLOUD_CATALOG": str(self.folder / "catalog"),
+        }
+        log = (self.folder / "server.log").open("ab")
+        self.server = subprocess.Popen(
+            [sys.executable, "-m", "localcloud", "up"], env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+        announced = self.state / "server.json"
+        while not (announced.exists() and json.loads(announced.read_text())["pid"] == self.server.pid):
+            assert self.server.poll() is None, (self.folder / "server.log").read_text()
+
+    def kill(self) -> None:
+        assert self.server
+        self.server.send_signal(signal.SIGKILL)
+        self.server.wait()
+
+    def run(self, line: str, status: int = 0) -> str:
+        """Run a line as a user types it; what it printed on stdout, or on stderr where it is to fail."""
+        env = environment.for_command(client.find(self.state))
+        env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+        env["PULUMI_SKIP_CONFIRMATIONS"] = env["PULUMI_OPTION_SKIP_PREVIEW"] = "true"
+        done = subprocess.run(
+            ["bash", "-c", line],
+            cwd=self.folder / "project",
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        assert done.returncode == status, f"$ {line}\n{done.stdout[-4000:]}\n{done.stderr[-6000:]}"
+        assert "Traceback" not in done.stderr
+        return done.stderr if status else done.stdout.strip()
+
+    def traffic(self) -> dict[str, int]:
+        found = json.loads(self.run("pulumi stack output --json"))
+        path = (
+            f"/subscriptions/{found['subscription_id']}/resourceGroups/{found['resource_group']}/providers/"
+            f"Microsoft.MachineLearningServices/workspaces/{found['workspace_name']}/onlineEndpoints/"
+            f"{found['endpoint_name']}?api-version=2024-10-01"
+        )
+        answer: dict[str, int] = client.find(self.state).arm("GET", path)["properties"]["traffic"]
+        return answer
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Iterator[Story]:
+    make_tiny_model(tmp_path / "tiny" / "mlflow_model_folder")
+    (tmp_path / "catalog").mkdir()
+    (tmp_path / "catalog" / "tiny.yaml").write_text(CATALOG.format(folder=tmp_path / "tiny" / "mlflow_model_folder"))
+    project = tmp_path / "project"
+    project.mkdir()
+    for name in ("infra", "scripts", "pipelines"):
+        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in ROOT.glob("Pulumi*.yaml"):
+        shutil.copy(path, project)
+    (project / ".venv").symlink_to(Path(sys.executable).parents[1])
+    (project / "tiny.yml").write_text(RECIPE)
+    settings = next((project / "pipelines/serve").glob("SmolLM2*.yml")).read_text()
+    (project / "pipelines/serve/Tiny-Chat.yml").write_text(settings)
+    made = Story(tmp_path)
+    made.start()
+    try:
+        yield made
+    finally:
+        if made.server and made.server.poll() is None:
+            made.server.terminate()
+            made.server.wait(timeout=60)
+
+
+def test_the_whole_story(story: Story) -> None:
+    run = story.run
+    run("pulumi stack select --create local")
+    data = run("scripts/prepare_data.py --recipe tiny.yml")
+    assert "pulumi up" in run(f"scripts/submit_finetune.py --recipe tiny.yml --data {data}", status=3)
+
+    # Up, and up again: no changes; the outputs are the contract.
+    run("pulumi up")
+    run("pulumi up --expect-no-changes")
+    assert set(json.loads(run("pulumi stack output --json"))) == {field.name for field in fields(StackOutputs)}
+
+    # Data, fine-tune, register: each can be run again and finds what is there.
+    assert run("scripts/prepare_data.py --recipe tiny.yml") == data
+    job = run(f"scripts/submit_finetune.py --recipe tiny.yml --data {data}")
+    assert run(f"scripts/submit_finetune.py --recipe tiny.yml --data {data}") == job
+    model = run(f"scripts/register_model.py --job {job}")
+    assert re.fullmatch(r"Tiny-Chat-[\w-]+:\d{10}", model)
+    assert run(f"scripts/register_model.py --job {job}") == model
+
+    # First roll-out, with a changed tag between its steps.
+    run(f"scripts/deploy_model.py --model {TINY} --slot blue")
+    assert "green" in run("scripts/shift_traffic.py --to green", status=2)
+    run("scripts/shift_traffic.py --to blue")
+    run(f"scripts/deploy_model.py --model {model} --slot green")
+    run("scripts/shift_traffic.py --to green --percent 10")
+    assert story.traffic() == {"blue": 90, "green": 10}
+    run("pulumi config set owner first && pulumi up")
+    assert story.traffic() == {"blue": 90, "green": 10}
+    run("scripts/shift_traffic.py --to green --plan canary.yml")
+    assert story.traffic()["green"] == 100
+
+    # Killed and started again: everything is there and served.
+    story.kill()
+    story.start()
+    sample = f"--sample {data}/test_gen.jsonl --parameter max_new_tokens=8"
+    run(f"scripts/invoke.py {sample}")
+    assert run(f"scripts/submit_finetune.py --recipe tiny.yml --data {data}") == job
+
+    # Second roll-out, back to blue, with another changed tag.
+    run("scripts/shift_traffic.py --rollback")
+    assert story.traffic() == {"blue": 90, "green": 10}
+    run("scripts/shift_traffic.py --to blue")
+    run("pulumi config set owner second && pulumi up && pulumi up --expect-no-changes")
+    assert story.traffic()["blue"] == 100
+
+    # Down, and the proof, which sees what is left before.
+    assert "endpoint" in run("scripts/sweep.py --everything", status=5).lower()
+    run("scripts/deploy_model.py --delete green --delete blue")
+    run("pulumi destroy")
+    assert run("scripts/sweep.py --everything") == "nothing left"
