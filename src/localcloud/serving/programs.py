@@ -39,7 +39,8 @@ class Program:
 
     def argv(self, port: int) -> list[str]:
         # -P keeps the user's folder behind the standard library: a file called http.py there must not break the host.
-        return [sys.executable, "-P", "-m", self.module, *self.arguments, "--port", str(port)]
+        child = "localcloud.serving.child"
+        return [sys.executable, "-P", "-m", child, self.module, *self.arguments, "--port", str(port)]
 
 
 @dataclass(frozen=True)

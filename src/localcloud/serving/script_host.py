@@ -152,7 +152,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    from localcloud.processes import end_with_parent
-
-    end_with_parent()
     sys.exit(main())

@@ -12,8 +12,6 @@ import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from localcloud.processes import end_with_parent
-
 SEEN: list[dict[str, object]] = []
 CAME = threading.Condition()
 RELEASED = threading.Event()
@@ -77,5 +75,4 @@ class Handler(BaseHTTPRequestHandler):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
-    end_with_parent()
     ThreadingHTTPServer(("127.0.0.1", parser.parse_args().port), Handler).serve_forever()

@@ -200,7 +200,12 @@ def test_everything_is_served_again_after_kill_9(tmp_path: Path, monkeypatch: py
     with subprocess.Popen([sys.executable, "-c", program, str(state)], stdout=subprocess.PIPE, cwd=_root()) as killed:
         assert killed.stdout
         assert killed.stdout.readline() == b"ready\n"
+        store = _store(state)
+        (served,) = [psutil.Process(int(pid)) for pid, _ in store.records("deployment-process")]
+        store.close()
         killed.send_signal(signal.SIGKILL)
+    # It ends by itself, before any server starts again.
+    served.wait(20)
     with serve(Options(state, engine=False, tracking=False)) as local:
         playground = Playground(local)
         upkeep = local.cloud.part(Upkeep, lambda: Upkeep(local.cloud))
