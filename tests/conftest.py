@@ -18,6 +18,9 @@ from localcloud.cloud import Cloud
 from localcloud.operations import Clock
 from localcloud.server import Options, Server
 
+# Tiny models are fifty times slower when their threads wait for each other on busy cores; read when torch is imported.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 CACHE = Path(
     os.environ.get("TUNESTACK_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tunestack"
 )

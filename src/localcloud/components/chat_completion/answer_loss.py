@@ -19,10 +19,10 @@ _WORTH_SHARING = 8  # tokens
 class AnswerLoss:
     """Puts a selection in front of a causal model's output layer; whatever the model does to its logits stays."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, share_prefixes: bool = True) -> None:
         self._model = model
         self._chosen: torch.Tensor | None = None
-        self._shares_prefixes = not getattr(model, "is_gradient_checkpointing", False)
+        self._shares_prefixes = share_prefixes
         model.get_output_embeddings().register_forward_pre_hook(self._select)
 
     def __call__(self, batch: Batch) -> torch.Tensor:

@@ -40,7 +40,9 @@ class Training:
         self._model, self._data, self._settings = model, data, settings
         self._checkpoints, self._metrics = checkpoints, metrics
         self._device = next(model.parameters()).device
-        self._loss = AnswerLoss(model)
+        # gradient checkpointing, which is on then, keeps no keys and values
+        sharing = not (settings.apply_deepspeed and self._device.type == "cuda")
+        self._loss = AnswerLoss(model, share_prefixes=sharing)
         self._trained = [weight for weight in model.parameters() if weight.requires_grad]
         micro = math.ceil(len(data.train) / settings.per_device_train_batch_size)
         self.steps_per_epoch = math.ceil(micro / settings.gradient_accumulation_steps)
