@@ -182,6 +182,11 @@ class Blobs:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{uuid.uuid4().hex}.part"
 
+    async def sweep_uploads(self) -> None:
+        """Remove bodies that a killed server had not received to the end; blocks stay until they are committed."""
+        for part in self._uploads.glob("*/*.part"):
+            part.unlink()
+
     def commit(self, account: str, container: str, name: str, source: Path, **known: Any) -> Blob:
         """Move a whole file into place at once. `known` are content_type, md5, metadata and blocks."""
         self.require_container(account, container)

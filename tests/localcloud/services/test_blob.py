@@ -82,6 +82,22 @@ def test_a_block_list_said_twice_changes_nothing(container: Any) -> None:
         blob.commit_block_list(["Qg=="])
 
 
+def test_half_a_body_is_never_a_blob_and_is_swept(account: Account, container: Any) -> None:
+    running = account.cloud.running
+    context = ssl.create_default_context(cafile=str(running.state / "ca.pem"))
+    connection = HTTPSConnection("127.0.0.1", running.addresses.tls, context=context)
+    connection.putrequest("PUT", f"/data/x?{account.access.sas('acct', 'data', permissions='cw')}", skip_host=True)
+    for name, value in {"Host": "acct.blob.core.windows.net", "Content-Length": "100"}.items():
+        connection.putheader(name, value)
+    connection.endheaders(b"half")
+    connection.close()
+    assert not container.get_blob_client("x").exists()
+    left = account.blobs.upload_path("acct")
+    left.write_bytes(b"half")
+    account.cloud.call(account.blobs.sweep_uploads())
+    assert not left.exists()
+
+
 def test_an_empty_blob_can_be_read(container: Any) -> None:
     container.upload_blob("empty", b"")
     assert container.download_blob("empty").readall() == b""
