@@ -127,11 +127,12 @@ def _check(cloud: Cloud, wanted: str, body: Body, old: Body | None) -> None:
         found["name"].lower() == name.lower() for found in cloud.store.beneath("/subscriptions", VAULTS)
     ):
         raise ArmError(409, "VaultAlreadyExists", f"The vault name '{name}' is already in use.")
-    if (old or {}).get("properties", {}).get("enablePurgeProtection") and properties.get(
-        "enablePurgeProtection"
-    ) is False:
+    if properties.get("enablePurgeProtection") is False:
         raise ArmError(
-            400, "BadRequest", "The property 'enablePurgeProtection' cannot be set to false: it is irreversible."
+            400,
+            "BadRequest",
+            "The property 'enablePurgeProtection' cannot be set to false. Enabling the purge protection for a vault is "
+            "an irreversible action; leave the property out.",
         )
     days = properties.get("softDeleteRetentionInDays")
     if days is not None and not 7 <= int(days) <= 90:
@@ -141,7 +142,9 @@ def _check(cloud: Cloud, wanted: str, body: Body, old: Body | None) -> None:
 def _shape(cloud: Cloud, wanted: str, body: Body, old: Body | None) -> Body:
     sent, kept = body.get("properties") or {}, (old or {}).get("properties", {})
     retention = sent.get("softDeleteRetentionInDays") or kept.get("softDeleteRetentionInDays") or 90
+    protected = {"enablePurgeProtection": True} if kept.get("enablePurgeProtection") else {}
     return {
+        **protected,
         "accessPolicies": sent.get("accessPolicies") or [],
         "enableSoftDelete": True,
         "softDeleteRetentionInDays": int(retention),

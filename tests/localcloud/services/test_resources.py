@@ -74,6 +74,31 @@ def test_purge_protection_is_obeyed(cloud: RunningCloud) -> None:
         cloud.arm("POST", f"{purge}?api-version=2023-07-01")
 
 
+def test_purge_protection_cannot_be_turned_off_nor_sent_as_false(cloud: RunningCloud) -> None:
+    for value in (False, True, False):
+        body = {**VAULT_BODY, "properties": {**VAULT_BODY["properties"], "enablePurgeProtection": value}}
+        if value:
+            put(cloud, VAULT, body)
+            continue
+        with pytest.raises(CallFailed, match="'enablePurgeProtection' cannot be set to false"):
+            put(cloud, VAULT, body)
+    assert put(cloud, VAULT, VAULT_BODY)["properties"]["enablePurgeProtection"] is True
+
+
+def test_a_deleted_log_analytics_workspace_is_kept_and_comes_back_under_its_name(cloud: RunningCloud) -> None:
+    logs = f"{GROUP}/providers/Microsoft.OperationalInsights/workspaces/logs-1"
+    kept = f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.OperationalInsights/deletedWorkspaces"
+    first = put(cloud, logs, {"location": "eastus", "tags": {"stack": "local"}})
+    delete(cloud, logs)
+    (found,) = get(cloud, kept)["value"]
+    assert (found["name"], found["tags"]) == ("logs-1", {"stack": "local"})
+    again = put(cloud, logs, {"location": "eastus"})
+    assert again["properties"]["customerId"] == first["properties"]["customerId"]
+    assert get(cloud, kept)["value"] == []
+    cloud.arm("DELETE", f"{logs}?api-version=2024-01-01&force=true")
+    assert get(cloud, kept)["value"] == []
+
+
 def test_keys_are_refused_where_the_account_forbids_them(cloud: RunningCloud) -> None:
     put(cloud, STORAGE, {**ACCOUNT, "properties": {"allowSharedKeyAccess": False}})
     with pytest.raises(CallFailed, match="KeyBasedAuthenticationNotPermitted"):
