@@ -62,7 +62,9 @@ def _deployment(folder: Path, slot: str, **options: Any) -> Any:
     )
 
 
-def test_the_sdk_rolls_out_two_deployments_and_takes_them_down(ml_client: Any, tmp_path: Path) -> None:
+def test_the_sdk_rolls_out_two_deployments_and_takes_them_down(
+    ml_client: Any, tmp_path: Path, local_cloud: RunningCloud
+) -> None:
     from azure.ai.ml.entities import ManagedOnlineEndpoint, OnlineRequestSettings
     from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
@@ -86,6 +88,13 @@ def test_the_sdk_rolls_out_two_deployments_and_takes_them_down(ml_client: Any, t
     assert answer == {"by": "blue", "model": "tiny", "got": {"n": 1}}
     answer = json.loads(ml_client.online_endpoints.invoke(name, request_file=request, deployment_name="green"))
     assert answer["by"] == "green"
+
+    processes = local_cloud.cloud.store.records("deployment-process")
+    fetched = ml_client.online_deployments.get("green", name)
+    fetched.tags = {"weights": "before"}
+    tagged = ml_client.online_deployments.begin_create_or_update(fetched).result()
+    assert (tagged.tags, tagged.environment_variables["BY"]) == ({"weights": "before"}, "green")
+    assert local_cloud.cloud.store.records("deployment-process") == processes
 
     before = ml_client.online_endpoints.get_keys(name)
     ml_client.online_endpoints.begin_regenerate_keys(name, key_type="secondary").result()
@@ -156,8 +165,11 @@ def test_traffic_is_checked_and_a_put_without_it_clears_it(playground: Playgroun
     assert playground.arm("GET", "onlineEndpoints/chat")["properties"]["traffic"] == {"blue": 90, "green": 10}
     with pytest.raises(CallFailed, match="10 % of the endpoint's traffic"):
         playground.arm("DELETE", "onlineEndpoints/chat/deployments/green")
+    playground.endpoint(traffic={"blue": 100, "green": 0})
+    playground.arm("DELETE", "onlineEndpoints/chat/deployments/green")
+    assert playground.arm("GET", "onlineEndpoints/chat")["properties"]["traffic"] == {"blue": 100}
     patched = playground.arm("PATCH", "onlineEndpoints/chat", {"tags": {"a": "b"}})
-    assert (patched["tags"], patched["properties"]["traffic"]) == ({"a": "b"}, {"blue": 90, "green": 10})
+    assert (patched["tags"], patched["properties"]["traffic"]) == ({"a": "b"}, {"blue": 100})
     playground.endpoint()
     assert playground.arm("GET", "onlineEndpoints/chat")["properties"]["traffic"] == {}
 

@@ -286,7 +286,16 @@ class Deployments:
         found = self._cloud.store.get(deployment_id)
         if found and not error:
             self._cloud.store.delete(deployment_id)
+            self._forget_share(deployment_id.rpartition("/deployments/")[0], found["name"])
             shutil.rmtree(self._upkeep.folder(found), ignore_errors=True)
+
+    def _forget_share(self, endpoint_id: str, name: str) -> None:
+        """A share of 0 that names the deleted deployment would make the next PUT of what was read wrong."""
+        endpoint = self._cloud.store.get(endpoint_id)
+        if endpoint:
+            for member in ("traffic", "mirrorTraffic"):
+                (endpoint["properties"].get(member) or {}).pop(name, None)
+            self._cloud.store.put(endpoint_id, endpoint)
 
 
 def _serves_the_same(old: Body | None, new: Body) -> bool:
