@@ -28,6 +28,12 @@ from localcloud.store import Body, place
 _SUBSCRIPTION = "/subscriptions/{subscription}"
 _GROUPS = f"{_SUBSCRIPTION}/resourceGroups"
 _GROUP = f"{_GROUPS}/{{group}}"
+# Resource providers, registered all: what the local cloud has types of.
+_PROVIDERS = (
+    *("Microsoft.Authorization", "Microsoft.ContainerRegistry", "Microsoft.Insights", "Microsoft.KeyVault"),
+    *("Microsoft.MachineLearningServices", "Microsoft.ManagedIdentity", "Microsoft.OperationalInsights"),
+    *("Microsoft.Resources", "Microsoft.Storage"),
+)
 _SHOWN = ("id", "name", "type", "location", "tags", "kind", "sku", "identity")
 
 # -- routes ----------------------------------------------------------------------------------------------------
@@ -40,6 +46,9 @@ def routes(cloud: Cloud) -> list[Route]:
         route(_SUBSCRIPTION, ["GET"], service.get_subscription),
         route(f"{_SUBSCRIPTION}/locations", ["GET"], service.list_locations),
         route(f"{_SUBSCRIPTION}/resources", ["GET"], service.list_resources),
+        route(f"{_SUBSCRIPTION}/providers", ["GET"], service.list_providers),
+        route(f"{_SUBSCRIPTION}/providers/{{namespace}}", ["GET"], service.get_provider),
+        route(f"{_SUBSCRIPTION}/providers/{{namespace}}/register", ["POST"], service.get_provider),
         route(_GROUPS, ["GET"], service.list_groups),
         route(_GROUP, ["GET", "HEAD"], service.get),
         route(_GROUP, ["PUT"], service.put),
@@ -73,6 +82,22 @@ class Groups:
         _require_subscription(request)
         location = {"name": REGION, "displayName": "East US", "regionalDisplayName": "(US) East US"}
         return json_response({"value": [location]})
+
+    async def list_providers(self, request: Request) -> Response:
+        require_api_version(request)
+        _require_subscription(request)
+        return page(request, [_provider(name) for name in _PROVIDERS])
+
+    async def get_provider(self, request: Request) -> Response:
+        require_api_version(request)
+        _require_subscription(request)
+        wanted = request.path_params["namespace"]
+        for name in _PROVIDERS:
+            if name.lower() == wanted.lower():
+                return json_response(_provider(name))
+        raise ArmError(
+            404, "InvalidResourceNamespace", f"The resource namespace '{wanted}' is invalid, or not in the local cloud."
+        )
 
     async def list_groups(self, request: Request) -> Response:
         require_api_version(request)
@@ -182,6 +207,15 @@ def _subscription() -> Body:
         "tenantId": TENANT,
         "displayName": "local cloud",
         "state": "Enabled",
+    }
+
+
+def _provider(name: str) -> Body:
+    return {
+        "id": f"/subscriptions/{SUBSCRIPTION}/providers/{name}",
+        "namespace": name,
+        "registrationState": "Registered",
+        "registrationPolicy": "RegistrationRequired",
     }
 
 

@@ -135,6 +135,15 @@ def test_a_body_that_azure_would_refuse_is_refused_and_leaves_nothing(
     assert get(cloud, f"{GROUP}/resources")["value"] == []
 
 
+def test_every_provider_is_registered_and_an_unknown_one_is_named(cloud: RunningCloud) -> None:
+    root = f"/subscriptions/{SUBSCRIPTION}/providers"
+    listed = {found["namespace"] for found in get(cloud, root)["value"]}
+    assert {"Microsoft.Storage", "Microsoft.MachineLearningServices"} <= listed
+    assert get(cloud, f"{root}/microsoft.storage")["registrationState"] == "Registered"
+    with pytest.raises(CallFailed, match=r"InvalidResourceNamespace.*'Microsoft.Kusto'"):
+        get(cloud, f"{root}/Microsoft.Kusto")
+
+
 def test_an_api_version_is_required(cloud: RunningCloud) -> None:
     with pytest.raises(CallFailed, match="MissingApiVersionParameter"):
         cloud.arm("GET", GROUP)
