@@ -57,12 +57,12 @@ class ChatModel:
     """A loaded model with its tokenizer. `answer` belongs to one thread at a time."""
 
     def __init__(self, folder: Path) -> None:
+        opened = MlflowFolder.open(folder)  # before torch, so that a wrong folder is told of at once
         import torch
         from transformers import AutoModelForCausalLM
         from transformers.utils.logging import disable_progress_bar
 
-        disable_progress_bar()
-        opened = MlflowFolder.open(folder)
+        disable_progress_bar()  # type: ignore[no-untyped-call]
         self.metadata = opened.metadata
         self.tokenizer = ChatTokenizer(opened.tokenizer)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
