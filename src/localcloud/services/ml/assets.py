@@ -6,6 +6,7 @@ What is particular to a kind stands in that kind's own file, as a row of `AssetK
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from collections.abc import Callable, Collection
@@ -41,7 +42,7 @@ _CONTAINER_MEMBERS = (
     *("description", "tags", "properties", "isArchived", "provisioningState", "latestVersion", "nextVersion"),
     "dataType",
 )
-_CONTAINER_DEFAULTS: Body = {"tags": {}, "properties": {}, "isArchived": False, "provisioningState": "Succeeded"}
+_CONTAINER_DEFAULTS: Body = {"tags": {}, "properties": {}, "isArchived": False}
 
 # (cloud, workspace, asset id, properties as sent) -> properties to be kept.
 Prepare = Callable[[Cloud, Body, str, Body], Body]
@@ -60,6 +61,8 @@ class AssetKind:
     content: Callable[[Body], Any]
     prepare: Prepare | None = None
     conflict: str = "Asset paths cannot be updated."
+    # The contract gives data no `provisioningState`; all other kinds have one.
+    has_state: bool = True
 
 
 # -- routes ----------------------------------------------------------------------------------------------------
@@ -121,7 +124,9 @@ class Assets:
             refuse_unknown(properties, _CONTAINER_MEMBERS, "properties")
         old = self._cloud.store.get(container_id)
         kept = {name: value for name, value in properties.items() if not name.endswith("Version")}
-        whole = envelope(container_id, {"properties": _CONTAINER_DEFAULTS | kept}, old, self._cloud.clock.now())
+        whole = envelope(
+            container_id, {"properties": self._with_state(_CONTAINER_DEFAULTS | kept)}, old, self._cloud.clock.now()
+        )
         self._cloud.store.put(container_id, whole)
         return json_response(self._whole_container(whole), 200 if old else 201)
 
@@ -194,7 +199,7 @@ class Assets:
         for name in self._kind.required:
             if not sent.get(name):
                 raise ArmError(400, "UserError", f"'{name}' is required and missing.", target=f"properties.{name}")
-        properties = _with_defaults(sent)
+        properties = self._with_state(_with_defaults(sent))
         if self._kind.prepare:
             properties = self._kind.prepare(self._cloud, workspace, version_id, properties)
         store, now = self._cloud.store, self._cloud.clock.now()
@@ -203,12 +208,16 @@ class Assets:
             if old is not None:
                 self._refuse_changed(old["properties"], properties)
             if store.get(container_id) is None:
-                fresh: Body = {"properties": dict(_CONTAINER_DEFAULTS)}
+                fresh: Body = {"properties": self._with_state(_CONTAINER_DEFAULTS)}
                 if "dataType" in properties:
                     fresh["properties"]["dataType"] = properties["dataType"]
                 store.put(container_id, envelope(container_id, fresh, None, now))
             whole = envelope(version_id, {"properties": properties}, old, now)
             return whole, store.put(version_id, whole)
+
+    def _with_state(self, properties: Body) -> Body:
+        told = {name: value for name, value in properties.items() if name != "provisioningState"}
+        return told | {"provisioningState": "Succeeded"} if self._kind.has_state else told
 
     def _refuse_changed(self, old: Body, new: Body) -> None:
         if self._kind.content(old) != self._kind.content(new):
@@ -263,7 +272,16 @@ def in_view(request: Request, items: list[Body]) -> list[Body]:
 
 def _with_defaults(properties: Body) -> Body:
     defaults: dict[str, Any] = {"tags": {}, "properties": {}, "isAnonymous": False, "isArchived": False}
-    return {**defaults, **properties, "provisioningState": "Succeeded"}
+    whole = {**defaults, **properties}
+    for name in ("tags", "properties"):
+        # The service keeps text: the SDK sends a code's `hash_version` as a number.
+        if not isinstance(whole[name], dict):
+            raise ArmError(400, "UserError", f"'{name}' is no object of texts.", target=f"properties.{name}")
+        whole[name] = {
+            key: value if value is None or isinstance(value, str) else json.dumps(value)
+            for key, value in whole[name].items()
+        }
+    return whole
 
 
 def _require_name(resource_id: str, pattern: re.Pattern[str]) -> None:

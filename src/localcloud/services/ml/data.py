@@ -30,6 +30,7 @@ DATA = AssetKind(
     required=("dataType", "dataUri"),
     content=lambda properties: (properties["dataUri"], properties["dataType"]),
     prepare=_prepare,
+    has_state=False,
 )
 
 
