@@ -29,6 +29,8 @@ def step_environment(cloud: Cloud, run: Run, own: Mapping[str, str], inherited: 
         **cloud.client_environment(),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)]),
         "PYTHONUNBUFFERED": "1",
+        # Without it azureml-mlflow asks for the list of clouds first.
+        "AZUREML_CURRENT_CLOUD": "AzureCloud",
         "AZUREML_RUN_ID": run.id,
         "AZUREML_ROOT_RUN_ID": run.root,
         "AZUREML_EXPERIMENT_NAME": run.experiment,

@@ -20,10 +20,11 @@ from localcloud.cloud import Cloud
 from localcloud.runner import logs
 from localcloud.runner.locations import output_uri
 from localcloud.runner.nodes import Nodes
-from localcloud.runner.plans import SERVERLESS, FromNode, GraphPlan, NodePlan, StepPlan, resolve
+from localcloud.runner.plans import SERVERLESS, GraphPlan, NodePlan, StepPlan
 from localcloud.runner.recording import record_later
 from localcloud.runner.references import compute_name
 from localcloud.runner.runs import Run, runs_of
+from localcloud.runner.sources import FromNode, resolve
 from localcloud.runner.steps import Step, StepError, sweep
 from localcloud.runner.values import Asset, Literal, OutputSpec, Value
 from localcloud.tracking import tracking_of

@@ -14,6 +14,7 @@ from typing import Any
 from localcloud.arm import ArmError
 from localcloud.runner.command import check_command
 from localcloud.runner.references import References
+from localcloud.runner.sources import FromNode, FromParent, Source, parent_output, parse_source, resolve, source_of_text
 from localcloud.runner.values import (
     Asset,
     InputSpec,
@@ -26,37 +27,8 @@ from localcloud.runner.values import (
 )
 from localcloud.store import Body
 
-_BINDING = re.compile(
-    r"\$\{\{\s*parent\.(?:inputs\.(?P<input>\w+)|jobs\.(?P<node>\w+)\.outputs\.(?P<output>\w+)"
-    r"|outputs\.(?P<parent_output>\w+))(?:\.path)?\s*\}\}"
-)
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
 SERVERLESS = "serverless"
-
-
-@dataclass(frozen=True)
-class FromParent:
-    """The parent's input of this name."""
-
-    input: str
-
-
-@dataclass(frozen=True)
-class FromNode:
-    """An output of another node of the same graph."""
-
-    node: str
-    output: str
-
-
-@dataclass(frozen=True)
-class Template:
-    """A text with parent inputs inside it, e.g. `${{parent.inputs.name}}-suffix`."""
-
-    text: str
-
-
-Source = Literal | Asset | FromParent | FromNode | Template
 
 
 @dataclass(frozen=True)
@@ -98,46 +70,6 @@ class GraphPlan:
     exports: dict[str, FromNode]
     compute: str | None = None
     continue_on_step_failure: bool = True
-
-
-def parse_source(body: Any) -> Source | None:
-    """A node's input as it travels: a scalar, or an object with a value or an address; None when absent."""
-    if body is None:
-        return None
-    if not isinstance(body, Mapping):
-        return _from_text(text_of(body))
-    kind = body.get("job_input_type") or body.get("jobInputType") or body.get("type") or "literal"
-    address = body.get("uri") or body.get("path")
-    if address is not None and kind != "literal":
-        bound = _from_text(str(address))
-        return Asset(str(kind), str(address), body.get("mode")) if isinstance(bound, Literal) else bound
-    value = body.get("value", address)
-    return None if value is None else _from_text(text_of(value))
-
-
-def _from_text(text: str) -> Source:
-    found = _BINDING.fullmatch(text.strip())
-    if found and found["input"]:
-        return FromParent(found["input"])
-    if found and found["node"]:
-        return FromNode(found["node"], found["output"])
-    return Template(text) if _BINDING.search(text) else Literal(text)
-
-
-def resolve(source: Source | None, parent: Mapping[str, Value], made: Mapping[FromNode, Asset]) -> Value | None:
-    """The value behind a source; None when the parent's input has none."""
-    if isinstance(source, FromParent):
-        return parent.get(source.input)
-    if isinstance(source, FromNode):
-        return made[source]
-    if isinstance(source, Template):
-
-        def put_in(found: re.Match[str]) -> str:
-            value = parent.get(found["input"] or "")
-            return value.text if isinstance(value, Literal) else ""
-
-        return Literal(_BINDING.sub(put_in, source.text))
-    return source
 
 
 def seconds_of(duration: str | None) -> float | None:
@@ -242,7 +174,7 @@ class Planner:
             node = self._node(where, prefix + name, name, job, sources, given, known, compute)
             nodes[name] = node
             for output, body in (job.get("outputs") or {}).items():
-                bound = _parent_output(body)
+                bound = parent_output(body)
                 if bound:
                     exports[bound] = FromNode(name, output)
         order = TopologicalSorter({name: node.before() & set(nodes) for name, node in nodes.items()})
@@ -274,11 +206,11 @@ class Planner:
         for key, body in (job.get("outputs") or {}).items():
             if spec and key not in outputs:
                 self.problems.append(f"{where} has no output '{key}'. Its outputs: {', '.join(sorted(outputs))}.")
-            elif not _parent_output(body):
+            elif not parent_output(body):
                 asked = _output(body)
                 outputs[key] = OutputSpec(outputs[key].type if key in outputs else asked.type, asked.mode, asked.uri)
         own_compute = job.get("computeId") or job.get("compute")
-        asked_compute = _from_text(str(own_compute)) if own_compute else (Literal(compute) if compute else None)
+        asked_compute = source_of_text(str(own_compute)) if own_compute else (Literal(compute) if compute else None)
         work: StepPlan | GraphPlan
         if "jobs" in spec:
             work = self._graph(f"{path}/", spec["jobs"], specs, values, str(own_compute or compute or ""), False)
@@ -352,12 +284,6 @@ class _Lenient(dict[FromNode, Asset]):
 
 def _scalar(body: Any, name: str) -> Any:
     return body.get(name) if isinstance(body, Mapping) else None
-
-
-def _parent_output(body: Any) -> str | None:
-    text = body.get("value") or body.get("path") or body.get("uri") if isinstance(body, Mapping) else body
-    found = _BINDING.fullmatch(str(text).strip()) if text else None
-    return found["parent_output"] if found else None
 
 
 def _output(body: Any) -> OutputSpec:

@@ -22,12 +22,19 @@ VAULT = f"{PROVIDERS}/Microsoft.KeyVault/vaults/kv-test"
 ENVIRONMENT = "azureml://registries/azureml/environments/acft-hf-nlp-gpu/versions/112"
 
 
-def make_workspace(cloud: RunningCloud) -> None:
+def make_workspace(cloud: RunningCloud, *, keyless: bool = False) -> None:
     """What a workspace rests on is written straight into the store; the workspace itself is asked for."""
+    account = {"allowSharedKeyAccess": not keyless}
     for resource_id in (GROUP, STORAGE, VAULT):
         name = resource_id.rpartition("/")[2]
-        cloud.cloud.store.put(resource_id, {"id": resource_id, "name": name, "location": "eastus", "properties": {}})
-    body = {"location": "eastus", "properties": {"storageAccount": STORAGE, "keyVault": VAULT}}
+        cloud.cloud.store.put(
+            resource_id, {"id": resource_id, "name": name, "location": "eastus", "properties": account}
+        )
+    mode = "Identity" if keyless else "AccessKey"
+    body = {
+        "location": "eastus",
+        "properties": {"storageAccount": STORAGE, "keyVault": VAULT, "systemDatastoresAuthMode": mode},
+    }
     cloud.arm("PUT", f"{WORKSPACE}?api-version=2024-10-01", body)
     cluster = {
         "location": "eastus",

@@ -48,6 +48,28 @@ def test_a_command_runs_with_code_data_and_output_and_everything_can_be_download
     assert "trained on 3 rows" in logs[0].read_text()
 
 
+def test_registered_data_a_download_and_a_chosen_output_path(jobs: Jobs, command_job: Maker) -> None:
+    from azure.ai.ml import Input, Output
+    from azure.ai.ml.entities import Data
+
+    (jobs.folder / "rows").mkdir()
+    (jobs.folder / "rows" / "a.txt").write_text("one")
+    jobs.client.data.create_or_update(Data(name="rows", version="1", type="uri_folder", path=str(jobs.folder / "rows")))
+    job = command_job(
+        "cat ${{inputs.rows}}/a.txt > ${{outputs.out}}/b.txt; echo ${{inputs.where}}",
+        inputs={
+            "rows": Input(type="uri_folder", path="azureml:rows:1", mode="download"),
+            "where": Input(type="uri_folder", path="azureml:rows:1", mode="direct"),
+        },
+        outputs={"out": Output(type="uri_folder", path="azureml://datastores/workspaceblobstore/paths/chosen/")},
+    )
+    done = jobs.run(job)
+    assert done.status == "Completed", jobs.log(done.name)
+    chosen = jobs.cloud.cloud.blobs / "sttest"
+    assert [path.read_text() for path in chosen.glob("*/chosen/b.txt")] == ["one"]
+    assert "/data/rows/versions/1" in jobs.log(done.name)
+
+
 def test_stream_prints_the_log_while_the_job_runs(
     jobs: Jobs, command_job: Maker, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

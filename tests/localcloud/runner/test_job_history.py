@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.localcloud.runner.conftest import Jobs, Maker
+from pathlib import Path
+
+from tests.conftest import RunningCloud
+from tests.localcloud.runner.conftest import Jobs, Maker, connect, make_workspace
 
 
 def test_a_job_can_be_archived_and_restored(jobs: Jobs, command_job: Maker) -> None:
@@ -24,7 +27,24 @@ def test_texts_of_a_finished_job_can_be_changed(jobs: Jobs, command_job: Maker) 
     assert again.status == "Completed"
 
 
-def test_services_of_a_job_point_at_its_page(jobs: Jobs, command_job: Maker) -> None:
+def test_nothing_interactive_runs_beside_a_job(jobs: Jobs, command_job: Maker) -> None:
     done = jobs.run(command_job("echo x"))
-    assert not jobs.client.jobs.show_services(done.name)  # nothing interactive runs beside it
-    assert done.name in done.studio_url
+    assert not jobs.client.jobs.show_services(done.name)
+
+
+def test_a_workspace_without_keys_streams_and_downloads(
+    local_cloud: RunningCloud, fast_sdk: None, tmp_path: Path, command_job: Maker
+) -> None:
+    from azure.ai.ml import Input, Output
+
+    make_workspace(local_cloud, keyless=True)
+    jobs = Jobs(local_cloud, connect(), tmp_path)
+    (tmp_path / "rows").write_text("1")
+    data = Input(type="uri_file", path=str(tmp_path / "rows"))
+    line = "cp ${{inputs.rows}} ${{outputs.out}}/copy; sleep 2.5"
+    job = command_job(line, inputs={"rows": data}, outputs={"out": Output(type="uri_folder")})
+    name = jobs.submit(job).name
+    jobs.client.jobs.stream(name)
+    jobs.client.jobs.download(name, download_path=str(tmp_path / "down"), all=True)
+    assert [path.read_text() for path in (tmp_path / "down").rglob("copy")] == ["1"]
+    assert len(list((tmp_path / "down").rglob("std_log.txt"))) == 1

@@ -13,6 +13,9 @@ mlflow.log_metric("loss", 2.5, step=1)
 mlflow.log_metric("loss", 1.5, step=2)
 mlflow.log_param("rank", 16)
 mlflow.log_text("hello", "notes/hello.txt")
+mlflow.log_metrics({"late": 1.0}, synchronous=False)
+from azure.identity import DefaultAzureCredential
+print("token of", len(DefaultAzureCredential().get_token("https://management.azure.com/.default").token))
 """
 
 
@@ -29,7 +32,8 @@ def test_jobs_and_clients_are_recorded_in_one_mlflow_server(tracked_jobs: Jobs, 
     run = mlflow.get_run(done.name)
     assert run.info.run_id == done.name
     assert run.info.status == "FINISHED"
-    assert run.data.metrics == {"loss": 1.5}
+    assert run.data.metrics == {"loss": 1.5, "late": 1.0}
+    assert "token of" in jobs.log(done.name)
     assert run.data.params == {"rate": "0.5", "rank": "16"}
     assert run.data.tags["mlflow.rootRunId"] == done.name
     assert mlflow.get_experiment(run.info.experiment_id).name == "exp-a"
@@ -48,7 +52,7 @@ def test_jobs_and_clients_are_recorded_in_one_mlflow_server(tracked_jobs: Jobs, 
     assert [each.path for each in mlflow.MlflowClient().list_artifacts(mine.info.run_id)] == ["mine.txt"]
 
     page = tracking_of(jobs.cloud.cloud).page
-    assert page.startswith("http://127.0.0.1:")
+    assert jobs.client.jobs.get(done.name).studio_url.startswith(f"{page}/#/experiments/{run.info.experiment_id}/runs/")
 
 
 def test_without_mlflow_a_job_runs_and_the_tracking_address_says_so(jobs: Jobs, command_job: Maker) -> None:

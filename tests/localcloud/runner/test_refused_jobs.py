@@ -169,7 +169,7 @@ def test_the_same_job_again_is_the_same_job_and_another_of_its_name_is_a_conflic
 def test_known_members_are_those_of_the_public_contract() -> None:
     from azure.ai.ml._restclient.arm_ml_service import models
 
-    from localcloud.services.ml.jobs import KNOWN_MEMBERS
+    from localcloud.services.ml.job_checks import KNOWN_MEMBERS
 
     for name, known in KNOWN_MEMBERS.items():
         model = getattr(models, f"{name}Job")()

@@ -6,44 +6,26 @@ What the client does not check is checked here (REST surface 17.18). Other types
 from __future__ import annotations
 
 import asyncio
-import re
 import shutil
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from localcloud.arm import ArmError, envelope, json_response, not_found, page, read_json, refuse_unknown, route
+from localcloud.arm import ArmError, envelope, json_response, not_found, page, read_json, route
 from localcloud.cloud import Cloud
 from localcloud.runner.execution import Runner, runner_of
 from localcloud.runner.plans import Planner
 from localcloud.runner.references import References
 from localcloud.runner.runs import Run, Runs, runs_of
 from localcloud.runner.values import OutputSpec
-from localcloud.services import entra
 from localcloud.services.ml.ids import WORKSPACE, require_workspace
+from localcloud.services.ml.job_checks import check_form, check_submit_token, refuse, same
 from localcloud.services.ml.workspaces import Workspaces
 from localcloud.store import Body
 from localcloud.tracking import tracking_of
 
-# The members of the public contract, as the models in the azure-ai-ml wheel have them.
-_COMMON = (
-    *("componentId", "computeId", "description", "displayName", "experimentName", "identity", "isArchived"),
-    *("jobType", "notificationSetting", "properties", "services", "status", "tags", "inputs", "outputs"),
-)
-KNOWN_MEMBERS = {
-    "Command": (
-        *_COMMON,
-        *("codeId", "command", "distribution", "environmentId", "environmentVariables", "limits", "parameters"),
-        *("queueSettings", "resources"),
-    ),
-    "Pipeline": (*_COMMON, "jobs", "settings", "sourceJobId"),
-}
-OTHER_TYPES = ("AutoML", "Sweep", "FineTuning", "Labeling", "Spark")
 _MAY_CHANGE = ("description", "displayName", "tags", "properties", "isArchived", "services", "status")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
-_EXPERIMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ /-]{0,254}")
 
 # -- routes ----------------------------------------------------------------------------------------------------
 
@@ -168,7 +150,7 @@ class Jobs:
         differing = [
             name
             for name in sorted(set(properties) | set(first))
-            if name not in _MAY_CHANGE and _same(properties.get(name)) != _same(first.get(name))
+            if name not in _MAY_CHANGE and same(properties.get(name)) != same(first.get(name))
         ]
         name = old["name"]
         if differing:
@@ -212,14 +194,14 @@ class Jobs:
             if not properties.get("environmentId") and not properties.get("componentId"):
                 references.problems.append("The job names no environment.")
             step, values = planner.command_job(properties)
-            _refuse(references.problems)
+            refuse(references.problems)
             self._keep(resource_id, made)
             self._runner.submit_step(run, step, values, properties.get("computeId"))
         else:
             default = (properties.get("settings") or {}).get("default_compute") or properties.get("computeId")
             references.compute("The pipeline", default)
             graph, values = planner.pipeline_job(properties)
-            _refuse(references.problems)
+            refuse(references.problems)
             targets = {
                 key: OutputSpec(str(body.get("jobOutputType", "uri_folder")), body.get("mode"), body.get("uri"))
                 for key, body in (properties.get("outputs") or {}).items()
@@ -233,46 +215,6 @@ class Jobs:
         with self._cloud.store.transaction():
             self._cloud.store.put(resource_id, made)
             self._cloud.store.put_record("job-request", resource_id.lower(), made["properties"])
-
-
-def check_form(name: str, body: Body, *, strict: bool) -> Body:
-    """The `properties` of a job's body, when it has the form of a type that runs here."""
-    if not _NAME.fullmatch(name):
-        raise ArmError(
-            400,
-            "UserError",
-            f"'{name}' cannot be a job's name: use letters, digits, '-', '_' and '.', a letter or digit first.",
-        )
-    properties = body.get("properties")
-    if not isinstance(properties, dict):
-        raise ArmError(400, "UserError", "The body has no 'properties'.")
-    kind = properties.get("jobType")
-    if kind in OTHER_TYPES:
-        raise ArmError(
-            501,
-            "NotImplemented",
-            f"Jobs of type '{kind}' are not in the local cloud; it runs {' and '.join(KNOWN_MEMBERS)} jobs.",
-        )
-    if kind not in KNOWN_MEMBERS:
-        raise ArmError(
-            400, "UserError", f"The job type '{kind}' is not one of {', '.join((*KNOWN_MEMBERS, *OTHER_TYPES))}."
-        )
-    if strict:
-        refuse_unknown(body, ("properties", "id", "name", "type", "systemData"), "job")
-        refuse_unknown(properties, KNOWN_MEMBERS[kind], "properties")
-    experiment = properties.get("experimentName")
-    if experiment is not None and not _EXPERIMENT.fullmatch(str(experiment)):
-        raise ArmError(400, "UserError", f"'{experiment}' cannot be an experiment's name.")
-    return properties
-
-
-def check_submit_token(cloud: Cloud, token: str | None) -> None:
-    """A pipeline runs in the name of its submitter: the client sends a second token for that."""
-    if not token:
-        raise ArmError(
-            400, "UserError", "A pipeline job needs the header 'x-azureml-token' with a token for https://ml.azure.com."
-        )
-    entra.check_token(cloud, f"Bearer {token}", ("https://ml.azure.com",))
 
 
 def change_run(cloud: Cloud, run: Run, change: Body) -> None:
@@ -324,27 +266,12 @@ def _times(run: Run) -> dict[str, str]:
 
 def _services(cloud: Cloud, run: Run) -> Body:
     tracking = f"azureml://eastus.api.azureml.ms/mlflow/v1.0{run.workspace}"
-    page_of_run = f"{tracking_of(cloud).page}/#/experiments/{run.tracked_experiment or 0}/runs/{run.id}?local=1"
-    return {
-        "Tracking": {"jobServiceType": "Tracking", "endpoint": tracking},
-        "Studio": {"jobServiceType": "Studio", "endpoint": page_of_run},
-    }
-
-
-def _refuse(problems: list[str]) -> None:
-    """One answer for everything that is wrong."""
-    if not problems:
-        return
-    details = [("UserError", problem) for problem in problems]
-    message = problems[0] if len(problems) == 1 else f"{len(problems)} things are wrong: " + " ".join(problems)
-    raise ArmError(400, "UserError", message, details=details if len(problems) > 1 else ())
-
-
-def _same(value: Any) -> Any:
-    """Absent, null and empty mean the same."""
-    if isinstance(value, dict):
-        return {name: _same(inner) for name, inner in value.items() if inner not in (None, {}, [])} or None
-    return value or None
+    services = {"Tracking": {"jobServiceType": "Tracking", "endpoint": tracking}}
+    if site := tracking_of(cloud).page:
+        # The client appends `&tid=…`, hence the query at the end.
+        address = f"{site}/#/experiments/{run.tracked_experiment or 0}/runs/{run.id}?local=1"
+        services["Studio"] = {"jobServiceType": "Studio", "endpoint": address}
+    return services
 
 
 def _has_tag(job: Body, wanted: str | None) -> bool:

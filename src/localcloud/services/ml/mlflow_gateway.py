@@ -49,7 +49,7 @@ class Gateway:
         body = await request.body()
         is_async = call.endswith("mlflow/runs/log-batch-async")
         if is_async:
-            call = call.removesuffix("-async")
+            call = "2.0/mlflow/runs/log-batch"
         if call.endswith("mlflow/runs/create"):
             body = with_artifact_folder(body, artifact_folder(self._cloud, workspace))
         try:
