@@ -75,7 +75,7 @@ class Computes:
         self._cloud = cloud
         self._sizes = cloud.part(Sizes, lambda: Sizes(cloud))
         cloud.operations.on("compute.put", self._finish_put)
-        cloud.operations.on("compute.delete", lambda found, error: _ignore(cloud.store.delete(found)))
+        cloud.operations.on("compute.delete", self._finish_delete)
 
     async def list_all(self, request: Request) -> Response:
         require_api_version(request)
@@ -259,6 +259,9 @@ class Computes:
             found["properties"]["provisioningErrors"] = [error.body()] if error else None
             self._cloud.store.put(resource_id, found)
 
+    def _finish_delete(self, resource_id: str, error: ArmError | None) -> None:
+        self._cloud.store.delete(resource_id)
+
 
 def _scale(sent: Body) -> Body:
     scale = {"minNodeCount": 0, "maxNodeCount": 1, "nodeIdleTimeBeforeScaleDown": "PT120S", **sent}
@@ -266,7 +269,3 @@ def _scale(sent: Body) -> Body:
     if not isinstance(low, int) or not isinstance(high, int) or not 0 <= low <= high:
         raise ArmError(400, "BadRequest", f"minNodeCount '{low}' and maxNodeCount '{high}' must be 0 <= min <= max.")
     return scale
-
-
-def _ignore(_: object) -> None:
-    return None

@@ -162,10 +162,11 @@ class Workspaces:
     async def list_keys(self, request: Request) -> Response:
         properties = require_workspace(self._cloud, request)["properties"]
         access = self._cloud.part(BlobAccess, lambda: BlobAccess(self._cloud))
+        account = last_part(properties["storageAccount"])
         insights = self._cloud.store.get(properties["applicationInsights"] or "") or {}
         return json_response(
             {
-                "userStorageKey": access.account_key(last_part(properties["storageAccount"])),
+                "userStorageKey": access.account_key(account) if access.allows_shared_key(account) else None,
                 "userStorageArmId": properties["storageAccount"],
                 "appInsightsInstrumentationKey": insights.get("properties", {}).get("InstrumentationKey"),
             }
@@ -245,6 +246,13 @@ class Workspaces:
         location = body.get("location") or (old or {}).get("location")
         if not location:
             raise ArmError(400, "LocationRequired", "The location property is required for this definition.")
+        if old and location.replace(" ", "").lower() != old["location"].replace(" ", "").lower():
+            raise ArmError(
+                409,
+                "InvalidResourceLocation",
+                f"The resource '{last_part(wanted)}' already exists in location '{old['location']}'. "
+                f"A resource with the same name cannot be created in location '{location}'.",
+            )
         _check_network(kept.get("managedNetwork"), sent.get("managedNetwork"))
         own_id = kept.get("workspaceId") or str(uuid.uuid4())
         region = location.replace(" ", "").lower()

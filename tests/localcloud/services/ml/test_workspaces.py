@@ -71,6 +71,12 @@ def test_what_is_set_at_creation_cannot_be_changed(workspace: dict[str, Any], ac
         make_workspace(account.cloud, storageAccount=other)
 
 
+def test_a_workspace_does_not_move(workspace: dict[str, Any], account: Account) -> None:
+    body = {"location": "westus2", "properties": {"storageAccount": STORAGE, "keyVault": VAULT}}
+    with pytest.raises(CallFailed, match="already exists in location 'eastus'"):
+        account.cloud.arm("PUT", WORKSPACE + VERSION, body)
+
+
 def test_a_second_put_keeps_id_principal_and_creation(workspace: dict[str, Any], account: Account) -> None:
     again = make_workspace(account.cloud, description="changed")
     assert again["properties"]["description"] == "changed"
