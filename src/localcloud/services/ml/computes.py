@@ -43,6 +43,7 @@ _INNER = (
     *("nodeStateCounts",),
 )
 _NODE_STATES = ("idle", "running", "preparing", "unusable", "leaving", "preempted")
+# Stricter than the service, which has been seen to keep the old value without a word.
 _FIXED = ("vmSize", "vmPriority", "osType", "enableNodePublicIp", "isolatedNetwork")
 
 # -- routes ----------------------------------------------------------------------------------------------------
