@@ -269,8 +269,9 @@ class Endpoints:
                 f"There is already an endpoint with the name '{endpoint_id.rpartition('/')[2]}' "
                 f"in the region '{location}'. Names are unique per region.",
             )
-        if new and len([1 for _, body in self._cloud.store.records("endpoint-host")]) >= MOST_ENDPOINTS:
-            raise _bad(f"The subscription has {MOST_ENDPOINTS} online endpoints, which is its limit.")
+        known = [body for key, body in self._cloud.store.records("endpoint-host") if f".{location}." in key]
+        if new and len([body for body in known if self._cloud.store.get(body["id"])]) >= MOST_ENDPOINTS:
+            raise _bad(f"There are {MOST_ENDPOINTS} online endpoints in '{location}', which is the limit.")
         self._cloud.store.put_record("endpoint-host", host, {"id": endpoint_id})
 
     def _written(self, endpoint_id: str, error: ArmError | None) -> None:
