@@ -60,6 +60,11 @@ class Tracking:
         port = self._cloud.addresses.mlflow
         return f"http://127.0.0.1:{port}" if port else ""
 
+    @property
+    def pid(self) -> int | None:
+        """The child's process id while there is one."""
+        return self._child.pid if self._child else None
+
     async def start(self) -> None:
         """Start the child; it answers some seconds later. The port is ours from now on, so early calls wait."""
         if not self._cloud.addresses.mlflow:

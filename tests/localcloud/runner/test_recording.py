@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
 import pytest
 
 from localcloud.tracking import tracking_of
-from tests.localcloud.runner.conftest import WORKSPACE, Jobs, Maker
+from tests.localcloud.runner.conftest import WORKSPACE, Jobs, Maker, runs
 
 TRAIN = """
 import mlflow, pathlib
@@ -61,3 +67,32 @@ def test_without_mlflow_a_job_runs_and_the_tracking_address_says_so(jobs: Jobs, 
     path = f"/mlflow/v2.0{WORKSPACE}/api/2.0/mlflow/runs/get?run_id=x"
     with pytest.raises(Exception, match="switched off"):
         running.call("GET", "eastus.api.azureml.ms", path, None, running.token())
+
+
+PARENT = """
+import asyncio, socket, sys
+from pathlib import Path
+from localcloud.cloud import Addresses, Cloud
+from localcloud.store import Store
+from localcloud.tracking import tracking_of
+
+async def main():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    tracking = tracking_of(Cloud(Store(), Path(sys.argv[1]), addresses=Addresses(mlflow=port)))
+    await tracking.start()
+    print(tracking.pid, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+def test_the_mlflow_server_ends_with_a_killed_local_cloud(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout
+        child = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        child.wait(timeout=30)
+    assert not runs(child.pid)
