@@ -44,7 +44,7 @@ class CloudError(TunestackError):
     @property
     def is_passing(self) -> bool:
         """Whether to ask again later: no answer, too many requests, or trouble on the other side."""
-        return self.status in (0, 408, 429) or self.status >= 500
+        return self.status in (0, 408, 429) or (self.status >= 500 and self.status != 501)
 
 
 class UsageError(TunestackError):

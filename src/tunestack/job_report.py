@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from tunestack import cli, tables
-from tunestack.errors import UsageError
+from tunestack.errors import CloudError, UsageError
 from tunestack.finetune import Plan
 from tunestack.run_history import Run, RunHistory
 from tunestack.watch import Waiting, follow
@@ -38,7 +38,11 @@ def watch(history: RunHistory, job: str, options: argparse.Namespace) -> cli.Res
     attach = f"scripts/submit_finetune.py --attach {job}"
     timeout = options.timeout * 60 if options.timeout else None
     run = follow(history, job, attach, Waiting(timeout))
-    metrics = _metrics(history, run)
+    try:
+        metrics = _metrics(history, run)
+    except CloudError as error:
+        cli.note(f"warning: the metrics of job '{job}' cannot be read: {error}")
+        metrics = {}
     _show_metrics(metrics)
     losses = metrics.get("eval_loss", {})
     if losses and losses["first_step"] != losses["last_step"]:

@@ -116,7 +116,10 @@ class Scorer:
             found = orjson.loads(response.content)
         except orjson.JSONDecodeError:
             found = response.text()
-        return Answer(answer_text(found), response.headers.get("azureml-model-deployment", ""), seconds, found)
+        answered = response.headers.get("azureml-model-deployment", "")
+        if slot and answered and answered != slot:
+            raise self._absent(slot, f"; '{answered}' answered instead")
+        return Answer(answer_text(found), answered, seconds, found)
 
     def _bearer(self) -> str:
         if not self._secret:
@@ -136,12 +139,7 @@ class Scorer:
                 fix="Leave --key-file out to fetch the right one; a token needs the role 'AzureML Data Scientist'",
             )
         if status == 404:
-            there = ", ".join(self._endpoint.deployments()) or "none"
-            what = f"has no deployment '{slot}'" if slot else "has no deployment with traffic"
-            fix = (
-                "Deploy it with scripts/deploy_model.py" if slot else "Give one with scripts/shift_traffic.py --to SLOT"
-            )
-            return UsageError(f"endpoint '{name}' {what}; deployments are: {there}", fix=fix)
+            return self._absent(slot)
         if status == 408:
             fix = "Ask for fewer max_new_tokens, or raise request_timeout_ms in pipelines/serve"
             return CloudError(f"endpoint '{name}' gave no answer within its request timeout", fix=fix, status=status)
@@ -154,3 +152,9 @@ class Scorer:
             fix = "Send fewer requests at once, or raise instance_count in pipelines/serve"
             return CloudError(f"endpoint '{name}' has more requests than it takes at once", fix=fix, status=status)
         return CloudError(f"endpoint '{name}' answered with {status}: {said}", status=status)
+
+    def _absent(self, slot: str, instead: str = "") -> UsageError:
+        there = ", ".join(sorted(self._endpoint.deployments())) or "none"
+        what = f"no deployment '{slot}'" if slot else "no deployment with traffic"
+        fix = "Deploy it with scripts/deploy_model.py" if slot else "Give one with scripts/shift_traffic.py --to SLOT"
+        return UsageError(f"endpoint '{self._endpoint.name}' has {what}{instead}; deployments are: {there}", fix=fix)

@@ -54,10 +54,11 @@ def _until_ended(history: RunHistory, job: str, attach: str, waiting: Waiting) -
         while True:
             try:
                 run = history.run(job)
-                progress.show(run.status, "" if run.status in QUEUED else _detail(history, run))
-                if run.has_ended:
-                    return run
                 lost_since = 0.0
+                if run.has_ended:
+                    progress.show(run.status)
+                    return run
+                progress.show(run.status, "" if run.status in QUEUED else _detail(history, run))
             except CloudError as error:
                 lost_since = lost_since or waiting.now()
                 if not error.is_passing or waiting.now() - lost_since > PATIENCE_SECONDS:
@@ -78,6 +79,9 @@ def _detail(history: RunHistory, run: Run) -> str:
     steps = history.steps(run.id)
     done = sum(step.status == "Completed" for step in steps)
     now = [step.name for step in steps if not step.has_ended and step.status not in QUEUED]
-    metrics = history.metrics(run.id)
+    try:
+        metrics = history.metrics(run.id)
+    except CloudError as error:
+        return f"{done} of {len(steps)} steps done  (no metrics: {error.problems[0]})"
     said = [f"{name} {metrics[name]:.3f}" for name in _SHOWN if name in metrics]
     return "  ".join([f"{done} of {len(steps)} steps done", *now, *said])

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable, Iterator
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from localcloud.operations import Pace
 from localcloud.server import Options
 from tests.conftest import RunningCloud, serve
 from tunestack import cli
+from tunestack.run_history import ENDED
 
 ROOT = Path(__file__).parent.parent.parent
 RECIPE = ROOT / "pipelines" / "finetune" / "smollm2-local.yml"
@@ -104,8 +108,10 @@ def stack(_stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
 
 
 @pytest.fixture
-def script(capsys: pytest.CaptureFixture[str]) -> Script:
+def script(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Script:
     """Runs a script by its name, in this process."""
+    # A logger of the SDK keeps the stderr of the test that imported it first, and complains when that is closed.
+    monkeypatch.setattr(logging, "raiseExceptions", False)
 
     def run(name: str, *arguments: object) -> Ended:
         spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
@@ -119,3 +125,66 @@ def script(capsys: pytest.CaptureFixture[str]) -> Script:
         return Ended(code, said.out, said.err)
 
     return run
+
+
+SECONDS = 60
+
+
+class Jobs:
+    """Starts jobs in the stack's workspace; those that still run are cancelled at the end."""
+
+    def __init__(self, stack: Stack) -> None:
+        from azure.ai.ml import MLClient
+        from azure.identity import DefaultAzureCredential
+
+        place = stack.workspace.split("/")
+        self.client = MLClient(DefaultAzureCredential(), place[2], place[4], place[8])
+        self._started: list[str] = []
+
+    def start(self, command: str, output: str = "", tags: Mapping[str, str] | None = None) -> str:
+        """Start a command; `output` names an MLflow model that it writes. The job's name."""
+        from azure.ai.ml import Output
+        from azure.ai.ml import command as command_job
+
+        job = command_job(
+            command=command,
+            environment="azureml://registries/azureml/environments/acft-hf-nlp-gpu/versions/112",
+            compute="cpu",
+            outputs={output: Output(type="mlflow_model")} if output else None,
+            tags=dict(tags or {}),
+            name=f"job-{uuid.uuid4().hex[:8]}",
+        )
+        self.client.jobs.create_or_update(job)
+        self._started.append(job.name)
+        return str(job.name)
+
+    def run(self, command: str, status: str, output: str = "", tags: Mapping[str, str] | None = None) -> str:
+        """A job that has ended, as it should have."""
+        name = self.start(command, output, tags)
+        assert self.wait(name) == status
+        return name
+
+    def wait(self, name: str) -> str:
+        ended = threading.Event()
+        for _ in range(SECONDS * 5):
+            status = str(self.client.jobs.get(name).status)
+            if status in ENDED:
+                return status
+            ended.wait(0.2)
+        raise AssertionError(f"job {name} has not ended after {SECONDS} s")
+
+    def cancel(self, name: str) -> None:
+        self.client.jobs.begin_cancel(name).result()
+        self.wait(name)
+
+    def close(self) -> None:
+        for name in self._started:
+            if self.client.jobs.get(name).status not in ENDED:
+                self.cancel(name)
+
+
+@pytest.fixture
+def jobs(stack: Stack) -> Iterator[Jobs]:
+    made = Jobs(stack)
+    yield made
+    made.close()

@@ -57,6 +57,14 @@ def test_a_lost_connection_is_waited_out(status):
     assert run.status == "Completed"
 
 
+def test_missing_metrics_do_not_hold_up_the_watch():
+    history = History("Running", "Running", "Completed")
+    history.metrics = lambda name: (_ for _ in ()).throw(CloudError("no tracking", status=503))
+    run, time = watch(history)
+    assert run.status == "Completed"
+    assert len(time.pauses) == 2
+
+
 def test_a_refusal_is_not_waited_out():
     with pytest.raises(CloudError, match="forbidden"):
         watch(History("Running", CloudError("forbidden", status=403)))
