@@ -90,7 +90,7 @@ class Identity(pulumi.ComponentResource):
     principal_id: pulumi.Output[str]
 
     def __init__(self, name: str, args: IdentityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("tunestack:access:Identity", name, None, opts)
+        super().__init__("tunestack:infra:Identity", name, None, opts)
         within = pulumi.ResourceOptions(parent=self)
         identity = managedidentity.UserAssignedIdentity(
             name, resource_group_name=args.group, location=args.location, tags=args.tags, opts=within
@@ -126,7 +126,7 @@ class Operators(pulumi.ComponentResource):
     """
 
     def __init__(self, name: str, args: OperatorsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("tunestack:access:Operators", name, None, opts)
+        super().__init__("tunestack:infra:Operators", name, None, opts)
         within = pulumi.ResourceOptions(parent=self)
         grants = (
             Grant(Role.DATA_SCIENTIST, "workspace", args.workspace_id),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 from localcloud import environment
 from localcloud.arm import envelope
 from localcloud.server import Options
-from tests.conftest import RunningCloud, serve
+from tests.conftest import CACHE, RunningCloud, serve
 from tests.infra.conftest import ROOT
 from tunestack.outputs import StackOutputs, parse
 
@@ -47,7 +49,7 @@ class Stack:
     def up(self, *arguments: str) -> str:
         return self.pulumi("up", "--yes", "--skip-preview", *arguments)
 
-    @property
+    @cached_property
     def outputs(self) -> StackOutputs:
         return parse(json.loads(self.pulumi("stack", "output", "--json")), "the stack")
 
@@ -87,7 +89,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     for name in (".venv", "infra"):
         (folder / name).symlink_to(ROOT / name)
     with serve(Options(tmp_path_factory.mktemp("cloud") / "state", tracking=False)) as cloud:
-        found = Stack(folder, cloud, environment.for_command(cloud.running))
+        inherited = {**os.environ, "HOME": str(tmp_path_factory.mktemp("home")), "TUNESTACK_CACHE": str(CACHE)}
+        found = Stack(folder, cloud, environment.for_command(cloud.running, inherited))
         found.pulumi("stack", "init", "local")
         found.up()
         yield found
