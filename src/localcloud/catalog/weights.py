@@ -95,7 +95,9 @@ def write_model(source: Path, folder: Path) -> None:
     config = opened.config()
     for part in ("model", "config"):
         _write_json(folder / "data" / part / "config.json", config)
-    _write_json(folder / "data" / "model" / "generation_config.json", {"_from_model_config": True, **opened.token_ids()})
+    _write_json(
+        folder / "data" / "model" / "generation_config.json", {"_from_model_config": True, **opened.token_ids()}
+    )
     _write_tokenizer(opened, folder / "data" / "tokenizer")
     _write_json(folder / "finetune_config.json", finetune_config())
     version = importlib.metadata.version(PACKAGE)

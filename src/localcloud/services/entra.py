@@ -60,9 +60,7 @@ class Entra:
     async def token(self, request: Request) -> Response:
         form = {name: values[0] for name, values in parse_qs((await request.body()).decode()).items()}
         if form.get("grant_type") != "client_credentials":
-            return _refuse(
-                400, "unsupported_grant_type", "AADSTS70003: The grant type is not supported here."
-            )
+            return _refuse(400, "unsupported_grant_type", "AADSTS70003: The grant type is not supported here.")
         client = form.get("client_id", "")
         if client != CLIENT_ID:
             return _refuse(
@@ -138,9 +136,7 @@ def check_token(cloud: Cloud, header: str | None, audiences: tuple[str, ...]) ->
     Raises ArmError 401 with Azure's codes otherwise.
     """
     if not header:
-        raise ArmError(
-            401, "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing."
-        )
+        raise ArmError(401, "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing.")
     scheme, _, token = header.partition(" ")
     text, _, signature = token.strip().rpartition(".")
     if scheme.lower() != "bearer" or not hmac.compare_digest(_sign(cloud, text), signature):
