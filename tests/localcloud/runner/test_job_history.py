@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import RunningCloud
 from tests.localcloud.runner.conftest import Jobs, Maker, connect, make_workspace
 
@@ -25,6 +27,14 @@ def test_texts_of_a_finished_job_can_be_changed(jobs: Jobs, command_job: Maker) 
     again = jobs.client.jobs.get(done.name)
     assert (again.tags, again.description, again.display_name) == ({"kept": "yes"}, "the first", "First")
     assert again.status == "Completed"
+
+
+def test_the_log_of_a_job_that_took_no_time_is_streamed(
+    jobs: Jobs, command_job: Maker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = jobs.run(command_job("echo quick as a flash"))
+    jobs.client.jobs.stream(done.name)
+    assert "quick as a flash" in capsys.readouterr().out
 
 
 def test_nothing_interactive_runs_beside_a_job(jobs: Jobs, command_job: Maker) -> None:

@@ -6,6 +6,7 @@ The addresses of a run's outputs are resolved here too; its artifacts have a fil
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -23,8 +24,13 @@ from localcloud.store import Body
 
 HISTORY = "/history/v1.0" + WORKSPACE
 DATA = "/data/v1.0" + WORKSPACE
+JUST_OVER_SECONDS = 10.0
 # Only these types are resolved by the client; a model output reported as itself makes it raise (REST surface 9c).
 _DATA_TYPES = ("uri_file", "uri_folder", "mltable")
+# The contract has two forms of a run; the one with logs and data sets lacks these members of the other.
+_NOT_IN_DETAILS = frozenset(
+    ("experimentId", "displayName", "name", "description", "runType", "createdUtc", "hidden"),
+)
 
 # -- routes ----------------------------------------------------------------------------------------------------
 
@@ -55,6 +61,7 @@ class History:
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
         self._runs: Runs = runs_of(cloud)
+        self._asked: set[tuple[str, str]] = set()
 
     async def get(self, request: Request) -> Response:
         return json_response(run_body(self._run(request)))
@@ -76,9 +83,14 @@ class History:
             for name in artifact_names(self._cloud, run.workspace, run.id)
             if name.startswith(("user_logs/", "logs/"))
         }
-        body = run_body(run)
-        inputs = [{"dataset": {"id": value.get("uri")}, "inputName": name} for name, value in run.inputs.items()]
-        return json_response({**body, "logFiles": urls, "warnings": [], "inputDatasets": inputs, "outputDatasets": []})
+        body = {name: value for name, value in run_body(run).items() if name not in _NOT_IN_DETAILS}
+        body |= {"status": self._told_status(run), "createdTimeUtc": run.created, "logFiles": urls}
+        inputs = [
+            {"identifier": {"savedId": value["uri"]}, "inputDetails": {"inputName": name}}
+            for name, value in run.inputs.items()
+            if "uri" in value
+        ]
+        return json_response({**body, "inputDatasets": inputs, "outputDatasets": []})
 
     async def service_instances(self, request: Request) -> Response:
         self._run(request)
@@ -103,6 +115,20 @@ class History:
             uri = resource["properties"]["dataUri"] if resource else str(asset)
             values[asset] = {"uri": long_form(workspace, uri)}
         return json_response({"values": values})
+
+    def _told_status(self, run: Run) -> str:
+        """The status, except that a run which is just over is told as `Finalizing` to who asks for the first time.
+
+        The client prints no log of a run that is over when it begins to stream (REST surface 17.19), which on Azure
+        no job is so soon; here a job may take milliseconds.
+        """
+        key = (run.workspace.lower(), run.id)
+        first = key not in self._asked
+        self._asked.add(key)
+        if not (first and run.ended):
+            return run.status
+        age = (self._cloud.clock.now() - datetime.fromisoformat(run.ended)).total_seconds()
+        return "Finalizing" if age < JUST_OVER_SECONDS else run.status
 
     def _run(self, request: Request) -> Run:
         run = self._runs.find(request_workspace(self._cloud, request), request.path_params["run"])
@@ -141,7 +167,6 @@ def run_body(run: Run) -> Body:
         "parentRunId": run.parent,
         "rootRunId": run.root,
         "experimentId": experiment_guid(run),
-        "experimentName": run.experiment,
         "displayName": run.display_name,
         "name": run.node,
         "description": run.description,
