@@ -67,7 +67,8 @@ class ChatModel:
         self.tokenizer = ChatTokenizer(opened.tokenizer)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         kind = torch.bfloat16 if self._device.type == "cuda" else torch.float32
-        self._model: Any = AutoModelForCausalLM.from_pretrained(opened.model, dtype=kind).to(self._device).eval()
+        model: Any = AutoModelForCausalLM.from_pretrained(opened.model, dtype=kind)
+        self._model = model.to(self._device).eval()
         self.context = int(getattr(self._model.config, "max_position_embeddings", 0) or 1 << 20)
         stored = opened.model / "generation_config.json"
         self._stored = read_json(stored) if stored.is_file() else {}
@@ -149,7 +150,7 @@ def choose(
 ) -> torch.Tensor:
     """The next token from logits (1, vocabulary): penalties, then temperature, top_k and top_p, then a draw."""
     import torch
-    from transformers.generation import (
+    from transformers.generation.logits_process import (
         RepetitionPenaltyLogitsProcessor,
         TemperatureLogitsWarper,
         TopKLogitsWarper,

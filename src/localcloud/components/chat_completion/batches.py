@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import torch
 
 
+_POOL = 8  # batches
+
+
 @dataclass(frozen=True)
 class Example:
     """One row of `train.jsonl`, without its padding."""
@@ -50,14 +53,20 @@ def load_examples(path: Path) -> list[Example]:
 
 
 def plan_epoch(examples: Sequence[Example], size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Which rows go together in one epoch: neighbours in length, batches shuffled. The same for the same seed."""
+    """Which rows go together in one epoch, the same for the same seed.
+
+    Rows are sorted by length within pools of some batches each: a run of a few steps sees all lengths all the same.
+    """
     chance = random.Random(f"{seed}/{epoch}")
     order = list(range(len(examples)))
     chance.shuffle(order)
-    order.sort(key=lambda index: len(examples[index].input_ids))
-    batches = [order[start : start + size] for start in range(0, len(order), size)]
-    chance.shuffle(batches)
-    return batches
+    plan: list[list[int]] = []
+    for start in range(0, len(order), size * _POOL):
+        pool = sorted(order[start : start + size * _POOL], key=lambda index: len(examples[index].input_ids))
+        batches = [pool[first : first + size] for first in range(0, len(pool), size)]
+        chance.shuffle(batches)
+        plan += batches
+    return plan
 
 
 def plan_evaluation(examples: Sequence[Example], size: int) -> list[list[int]]:
