@@ -167,9 +167,10 @@ class Jobs:
     def wait(self, name: str) -> str:
         ended = threading.Event()
         for _ in range(SECONDS * 5):
-            status = str(self.client.jobs.get(name).status)
-            if status in ENDED:
-                return status
+            status = self.client.jobs.get(name).status  # an enumeration that is a text as well
+            found = [state for state in ENDED if state == status]
+            if found:
+                return found[0]
             ended.wait(0.2)
         raise AssertionError(f"job {name} has not ended after {SECONDS} s")
 
