@@ -39,7 +39,9 @@ def run(options: argparse.Namespace) -> cli.Result:
     made, changed = data_folder.write(folder, source, percent, sources.splits(source, percent))
     head = [(row["prompt"], row["messages"][-1]["content"], row["prompt_id"][:12]) for row in data_folder.head(folder)]
     tables.show(
-        "head of train_sft", ("prompt", "last message", "prompt_id"), [[cell[:160] for cell in row] for row in head]
+        "head of train_sft",
+        ("prompt", "last message", "prompt_id"),
+        [[" ".join(cell.split())[:160] for cell in row] for row in head],
     )
     tables.show("rows", tuple(made.rows), [tuple(made.rows.values())])
     cli.note(f"data hash {made.hash[:16]}: {'written' if changed else 'as it was'}")
