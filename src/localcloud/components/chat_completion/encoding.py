@@ -67,9 +67,10 @@ class Encoder:
         if not messages:
             self.dropped["without messages"] += 1
             return None
-        if isinstance(messages, str):
+        if not isinstance(messages, list):
+            kind = "text" if isinstance(messages, str) else f"'{messages}'"
             raise UserError(
-                "The column 'messages' holds text, not a list of messages: give the data as jsonl, json or parquet."
+                f"The column 'messages' holds {kind}, not a list of messages: give the data as jsonl, json or parquet."
             )
         if len(messages) == 1:
             self.dropped["with a single message"] += 1

@@ -94,6 +94,8 @@ def _train(
     from localcloud.components.chat_completion.training import Training
 
     torch.manual_seed(settings.seed)  # the adapters' first values, dropout
+    if settings.enable_full_determinism:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # CUDA is not deterministic without it
     torch.use_deterministic_algorithms(settings.enable_full_determinism)
     data = _load_data(folders)
     model = _adapted(_load_model(folders, settings, device), config, settings)
@@ -118,13 +120,14 @@ def _load_data(folders: Folders) -> Data:
 
 
 def _load_model(folders: Folders, settings: Settings, device: torch.device) -> Any:
-    """The base model on its device: fp32, or bf16 where a GPU trains with 16 bit; its vocabulary grown if need be."""
+    """The base model on its device: fp32, or bf16 under adapters on a GPU with 16 bit; its vocabulary grown to fit."""
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # type: ignore[no-untyped-call]
-    half = settings.precision == 16 and device.type == "cuda"
+    # weights that are trained themselves stay in 32 bit; training then computes in 16
+    half = settings.precision == 16 and settings.apply_lora and device.type == "cuda"
     model: Any = AutoModelForCausalLM.from_pretrained(
         folders.base,
         dtype=torch.bfloat16 if half else torch.float32,
@@ -225,6 +228,8 @@ def _say_what_has_no_effect(settings: Settings, device: torch.device) -> None:
         say(f"apply_deepspeed has no effect on this machine: one process holds the whole model{kept}.")
     if settings.precision == 16 and device.type == "cpu":
         say("precision 16 has no effect on the CPU: training in 32 bit.")
+    if settings.dataloader_num_workers > 0 or settings.eval_accumulation_steps > 0:
+        say("dataloader_num_workers and eval_accumulation_steps have no effect: rows are in memory, losses are summed.")
     if settings.apply_ort:
         say("apply_ort has no effect, as in the published component.")
     if settings.metric_for_best_model != "loss":

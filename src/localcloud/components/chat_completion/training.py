@@ -70,7 +70,9 @@ class Training:
         settings = self._settings
         started, first_step = time.monotonic(), self.progress.step
         evaluating = settings.evaluation_strategy not in ("disable", "no") and bool(self._data.validation)
-        if evaluating and first_step == 0:
+        if not evaluating:
+            say("There are no evaluations, and so no checkpoints.")
+        elif first_step == 0:
             self._metrics.log({**self.evaluate(), "epoch": 0.0}, 0)
         for micro_batches in self._updates(first_step):
             self._update(micro_batches)

@@ -191,6 +191,7 @@ def _bad(tmp_path: Path, name: str, text: str) -> Path:
         ("d.jsonl", '{"text": "a"}\n', r"has the columns \['text'\]; the column 'messages' is expected"),
         ("d.parquet", "x", "Error while loading 'd.parquet'"),
         ("d.jsonl", "", "No examples are left after preprocessing 0 train rows"),
+        ("d.jsonl", '{"messages": 5}\n' * 20, "holds '5', not a list of messages"),
         ("d.csv", "messages\n" + "hello\n" * 20, "holds text, not a list of messages"),
         ("d.jsonl", json.dumps({"messages": [{"role": "user"}, {"content": "x"}]}) + "\n", "chat template"),
         (
