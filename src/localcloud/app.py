@@ -26,6 +26,7 @@ from localcloud.services import (
     entra,
     keyvault,
     managedidentity,
+    metadata,
     monitoring,
     resources,
     storage_accounts,
@@ -75,6 +76,7 @@ def arm_services() -> list[Routes]:
     """Services behind `management.azure.com`, in the order in which their routes are tried."""
     return [
         lambda cloud: cloud.operations.routes(),
+        metadata.routes,
         resources.routes,
         storage_accounts.routes,
         keyvault.routes,

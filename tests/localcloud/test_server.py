@@ -157,3 +157,12 @@ def test_server_json_is_gone_when_the_server_is(tmp_path: Path) -> None:
 def test_an_azure_name_in_allow_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(CannotStart, match="never lets"):
         Server(Options(tmp_path, allow=("management.azure.com",)))
+
+
+def test_the_metadata_document_is_a_list_for_the_sdk_and_an_object_for_the_provider(
+    local_cloud: RunningCloud,
+) -> None:
+    url = "https://management.azure.com/metadata/endpoints?api-version="
+    as_list, as_object = (requests.get(url + version, timeout=10).json() for version in ("2019-05-01", "2022-09-01"))
+    assert as_list == [as_object]
+    assert as_object["authentication"]["loginEndpoint"] == "https://login.microsoftonline.com"
