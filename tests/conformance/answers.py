@@ -160,6 +160,7 @@ STATED = (
 NO_MODEL = "The wheel has no model of it."
 NOT_ASKED = "A model is at hand, but no call of the tour asks for it."
 UNCHECKED = (
+    ("the cloud metadata document", r"GET management.azure.com/metadata/endpoints", NO_MODEL),
     (
         "subscriptions, providers, groups, their resources",
         r"(GET|POST) management.azure.com/subscriptions(?!.*/providers/[^{]).*",

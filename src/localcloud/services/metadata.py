@@ -1,4 +1,4 @@
-"""The cloud metadata document, from which clients learn Azure's addresses: `/metadata/endpoints`, asked without a token."""
+"""The cloud metadata document, from which clients learn Azure's addresses; it is asked for without a token."""
 
 from __future__ import annotations
 
