@@ -113,7 +113,7 @@ def main(parser: Parser, run: Run, argv: Sequence[str] | None = None) -> int:
 
 def _report(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
-        error = Interrupted("interrupted; nothing was left half-done, run it again")
+        error = Interrupted("interrupted", fix="Run it again: it takes up what is there")
     if not isinstance(error, TunestackError):
         from tunestack.refusals import explain
 

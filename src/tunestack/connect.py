@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tunestack import outputs
+from tunestack.cli import note
 from tunestack.errors import NotConfigured, TunestackError, UsageError
 from tunestack.refusals import unreachable
 
@@ -167,10 +168,11 @@ def _workspace(options: argparse.Namespace) -> Workspace:
 def _from_stack_or_config(file: Path | None) -> Workspace:
     try:
         stack = outputs.load(file)
-    except TunestackError:
+    except TunestackError as error:
         found = _config_file(Path.cwd())
-        if file or os.environ.get("TUNESTACK_OUTPUTS") or found is None:
+        if file or os.environ.get(outputs.VARIABLE) or found is None:
             raise
+        note(f"workspace from '{found}', as there is no stack: {error.problems[0]}")
         return _from_config(found)
     return Workspace(
         stack.subscription_id,

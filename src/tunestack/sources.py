@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from tunestack import row_files, rows
-from tunestack.errors import CloudError, UsageError
+from tunestack.errors import CloudError, TunestackError, UsageError
 from tunestack.rows import Row
 
 SPLITS = ("train_sft", "test_sft", "train_gen", "test_gen")
@@ -140,7 +140,9 @@ def _hub(name: str, percent: float) -> Mapping[str, Iterable[Row]]:
         builder = datasets.load_dataset_builder(name)
         known = {split: info.num_examples for split, info in (builder.info.splits or {}).items()}
         available = set(known) or set(datasets.get_dataset_split_names(name))
-    except (OSError, ValueError, RuntimeError) as error:
+    except TunestackError:
+        raise
+    except Exception as error:  # of whatever HTTP library and format reader `datasets` uses this year
         raise _hub_error(name, error) from error
     if not set(SPLITS) <= available:
         return _pooled(_streamed(name, sorted(available), None), percent)
@@ -159,13 +161,15 @@ def _streamed(name: str, wanted: Iterable[str], count: int | None) -> Iterator[R
         for split in wanted:
             stream = islice(datasets.load_dataset(name, split=split, streaming=True), count)
             yield from (rows.row(raw, f"hub:{name} {split} row {number}") for number, raw in enumerate(stream, 1))
-    except (OSError, ValueError, RuntimeError) as error:
+    except TunestackError:
+        raise
+    except Exception as error:  # of whatever HTTP library and format reader `datasets` uses this year
         raise _hub_error(name, error) from error
 
 
 def _hub_error(name: str, error: Exception) -> CloudError:
     return CloudError(
-        f"data set '{name}' cannot be read from the Hugging Face hub: {' '.join(str(error).split())[:200]}",
+        f"data set '{name}' cannot be read from the Hugging Face hub: {' '.join(str(error).split())[:200].rstrip('.')}",
         fix="Check its name and the network; a local cloud opens the hub with: "
         "localcloud run --allow huggingface.co -- COMMAND",
     )

@@ -65,3 +65,20 @@ def test_a_bad_file_is_named(script: Script, tmp_path, text, said) -> None:
     file.write_text(text)
     assert said in script("prepare_data", "--source", file, "--percent", 100, "--output", tmp_path / "data").failed(2)
     assert [entry.name for entry in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def test_a_hub_that_cannot_be_reached_is_one_error_and_nothing_is_written(
+    script: Script, tmp_path, monkeypatch
+) -> None:
+    import datasets
+    import httpx
+
+    def refuse(name: str) -> None:
+        raise httpx.ProxyError("403 Forbidden")
+
+    monkeypatch.setattr(datasets, "load_dataset_builder", refuse)
+    arguments = ("--source", "hub:HuggingFaceH4/ultrachat_200k", "--percent", 5, "--output", tmp_path / "data")
+    said = script("prepare_data", *arguments).failed(1)
+    assert "'HuggingFaceH4/ultrachat_200k' cannot be read from the Hugging Face hub: 403 Forbidden." in said
+    assert "localcloud run --allow huggingface.co" in said
+    assert list(tmp_path.iterdir()) == []
