@@ -113,9 +113,12 @@ class Story:
 
 @pytest.fixture
 def story(tmp_path: Path) -> Iterator[Story]:
-    make_tiny_model(tmp_path / "tiny" / "mlflow_model_folder")
+    tiny = make_tiny_model(tmp_path / "tiny" / "mlflow_model_folder")
+    # Random weights may end an answer at once; the checks of a roll-out want one that says something.
+    talkative = tiny / "data" / "model" / "generation_config.json"
+    talkative.write_text(json.dumps({**json.loads(talkative.read_text()), "ignore_eos": True, "do_sample": False}))
     (tmp_path / "catalog").mkdir()
-    (tmp_path / "catalog" / "tiny.yaml").write_text(CATALOG.format(folder=tmp_path / "tiny" / "mlflow_model_folder"))
+    (tmp_path / "catalog" / "tiny.yaml").write_text(CATALOG.format(folder=tiny))
     project = tmp_path / "project"
     project.mkdir()
     for name in ("infra", "scripts", "pipelines"):
