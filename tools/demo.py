@@ -199,7 +199,8 @@ def main() -> int:
     facts["peak memory"] = f"{memory.peak:.1f} GiB resident, the sum over all processes"
     mlflow = client.find(state).addresses.mlflow
     shown = os.path.relpath(state, ROOT)
-    facts["MLflow page"] = f"http://127.0.0.1:{mlflow} while a server runs: LOCALCLOUD_STATE={shown} localcloud up"
+    facts["MLflow page"] = f"http://127.0.0.1:{mlflow} while a server runs on this state:"
+    facts[""] = f"LOCALCLOUD_STATE={shown} localcloud up"
     facts["report"] = f"{os.path.relpath(report, ROOT)}.html"
     recorder = Console(record=True, stderr=True, width=110)
     summarise(recorder, steps, facts)
