@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,13 +82,9 @@ def measure_localcloud(folder: Path) -> Figures:
         connection.set_tunnel("management.azure.com", 443)
         token = running.token()
         rates = _rates(lambda: _ask(connection, "GET", path, "", {"Authorization": f"Bearer {token}"}))
-        # MLflow comes up in the background: its memory counts once its page answers.
-        deadline = time.perf_counter() + 90
-        while time.perf_counter() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", running.addresses.mlflow)) == 0:
-                    break
-            time.sleep(0.2)
+        # MLflow comes up in the background: its memory counts from when it answers.
+        with urllib.request.urlopen(f"http://127.0.0.1:{running.addresses.mlflow}/health", timeout=90):
+            pass
         return Figures(start, _memory(process), rates)
     finally:
         process.terminate()
