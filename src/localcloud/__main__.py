@@ -224,10 +224,19 @@ def _reset(arguments: argparse.Namespace, state: Path) -> int:
         return 1
     except client.NotRunning:
         pass
-    if not arguments.yes and input(f"Remove everything in '{state}'? [y/N] ").strip().lower() != "y":
+    if not arguments.yes and not _confirmed(f"Remove everything in '{state}'? [y/N] "):
+        print("localcloud: nothing was removed; without a terminal, say --yes.", file=sys.stderr)
         return 1
     shutil.rmtree(state)
     return 0
+
+
+def _confirmed(question: str) -> bool:
+    """Whether the user said yes; a closed standard input is a no."""
+    try:
+        return input(question).strip().lower() == "y"
+    except EOFError:
+        return False
 
 
 def _coverage(_: argparse.Namespace, __: Path) -> int:

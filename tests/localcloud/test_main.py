@@ -82,6 +82,22 @@ def test_reset_empties_only_a_state_folder(state: Path, capsys: pytest.CaptureFi
     assert not state.exists()
 
 
+def test_reset_without_anybody_to_ask_removes_nothing(state: Path) -> None:
+    state.mkdir()
+    (state / "server.lock").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "localcloud", "reset"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr.endswith("nothing was removed; without a terminal, say --yes.\n")
+    assert "Traceback" not in done.stderr
+    assert (state / "server.lock").exists()
+
+
 def test_reset_leaves_the_state_of_a_running_server(
     local_cloud: RunningCloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
