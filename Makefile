@@ -17,7 +17,10 @@ demo: setup  ## the whole story against the local cloud, then teardown
 	@LOCALCLOUD_STATE=build/demo/state $(BIN)/localcloud run -- $(BIN)/python tools/demo.py
 
 test: setup lint types  ## every check: style, types, tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long"
+
+test-long: setup  ## the full matrices that `make test` leaves out
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m long
 
 lint: setup  ## style
 	@$(BIN)/ruff check .
@@ -38,4 +41,4 @@ docs: setup  ## write the generated pages of docs/ anew
 clean:  ## remove what set-up and runs left in the checkout; the cache stays
 	@rm -rf .venv .localcloud build
 
-.PHONY: help setup demo test lint types format bench docs clean
+.PHONY: help setup demo test test-long lint types format bench docs clean
