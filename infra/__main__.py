@@ -35,6 +35,11 @@ outputs: dict[str, pulumi.Input[str]] = {
     "cpu_cluster": clusters.cpu,
     "gpu_cluster": clusters.gpu,
     "endpoint_name": endpoint.name,
+    "lease_cap": settings.lease_cap,
+    "monthly_budget": str(settings.budget),
+    "shared_registry": settings.shared_registry.rpartition("/")[2],
+    "purge_on_teardown": str(settings.purge_on_teardown).lower(),
+    "production": str(settings.production).lower(),
 }
 for field in fields(StackOutputs):
     pulumi.export(field.name, outputs[field.name])

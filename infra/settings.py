@@ -73,14 +73,8 @@ def _yes_or_no(value: str) -> bool:
 
 
 def _operators(value: str) -> tuple[Operator, ...]:
-    try:
-        listed = json.loads(value)
-    except ValueError:
-        listed = None
-    if not isinstance(listed, list):
-        raise ValueError("it must be a list")
     found = []
-    for one in listed:
+    for one in _json_list(value):
         matched = re.fullmatch(rf"(User|Group|ServicePrincipal):({GUID})", str(one))
         if not matched:
             raise ValueError(f"'{one}' in it is not 'User:', 'Group:' or 'ServicePrincipal:' and an object id")
@@ -88,6 +82,29 @@ def _operators(value: str) -> tuple[Operator, ...]:
     if len(set(found)) != len(found):
         raise ValueError("it names one twice")
     return tuple(found)
+
+
+def _list_of(pattern: str, meant: str) -> Callable[[str], tuple[str, ...]]:
+    def read(value: str) -> tuple[str, ...]:
+        listed = _json_list(value)
+        for one in listed:
+            if not isinstance(one, str) or not re.fullmatch(pattern, one):
+                raise ValueError(f"'{one}' in it is not {meant}")
+        if len(set(listed)) != len(listed):
+            raise ValueError("it names one twice")
+        return tuple(listed)
+
+    return read
+
+
+def _json_list(value: str) -> list[Any]:
+    try:
+        listed = json.loads(value)
+    except ValueError:
+        listed = None
+    if not isinstance(listed, list):
+        raise ValueError("it must be a list")
+    return listed
 
 
 RULES: Mapping[str, Rule] = {
@@ -109,6 +126,19 @@ RULES: Mapping[str, Rule] = {
     "vaultDays": Rule(_whole(7, 90), "7"),
     "purgeProtection": Rule(_yes_or_no, "false"),
     "protect": Rule(_yes_or_no, "false"),
+    "purpose": Rule(_one_of("environment", "registry"), "environment"),
+    "production": Rule(_yes_or_no, "false"),
+    "endpoints": Rule(_list_of(r"[a-z](-?[a-z0-9]){0,13}", "a name of up to 14 letters and digits"), "'[\"chat\"]'"),
+    "budget": Rule(_whole(1, 999_999), "200"),
+    "budgetFrom": Rule(_text(r"20[0-9]{2}-(0[1-9]|1[0-2])-01", "the first day of a month"), "2026-11-01"),
+    "alertEmails": Rule(_list_of(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an address"), "'[\"team@example.com\"]'"),
+    "alerts": Rule(_yes_or_no, "false"),
+    "privateNetwork": Rule(_yes_or_no, "false"),
+    "sensitiveData": Rule(_yes_or_no, "false"),
+    "leaseCap": Rule(_text(r"[1-9][0-9]{0,3}h|never", "hours such as 24h, or never"), "24h"),
+    "purgeOnTeardown": Rule(_yes_or_no, "false"),
+    "sharedRegistry": Rule(_text(r"[\w./-]{0,300}", "a registry's name or resource id"), "tunestack-shared"),
+    "maxInstances": Rule(_whole(1, 50), "1"),
 }
 
 
@@ -132,6 +162,19 @@ class Settings:
     vault_days: int
     purge_protection: bool
     protect: bool
+    purpose: str
+    production: bool
+    endpoints: tuple[str, ...]
+    budget: int
+    budget_from: str
+    alert_emails: tuple[str, ...]
+    alerts: bool
+    private_network: bool
+    sensitive_data: bool
+    lease_cap: str
+    purge_on_teardown: bool
+    shared_registry: str
+    max_instances: int
 
     @classmethod
     def read(cls, configuration: Mapping[str, Any]) -> Settings:

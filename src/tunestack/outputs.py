@@ -24,7 +24,11 @@ UP = "Bring the stack up with: pulumi up"
 
 @dataclass(frozen=True)
 class StackOutputs:
-    """What `infra` exports: exactly these fields, all text, none of them secret."""
+    """What `infra` exports: exactly these fields, all text, none of them secret.
+
+    `lease_cap` is hours such as `24h`, or `never`; `monthly_budget` whole dollars; `shared_registry` the registry's
+    name, empty where the stack has none; `purge_on_teardown` and `production` are `true` or `false`.
+    """
 
     stack: str
     subscription_id: str
@@ -34,6 +38,14 @@ class StackOutputs:
     cpu_cluster: str
     gpu_cluster: str
     endpoint_name: str
+    lease_cap: str
+    monthly_budget: str
+    shared_registry: str
+    purge_on_teardown: str
+    production: str
+
+
+MAY_BE_EMPTY = frozenset({"shared_registry"})
 
 
 def load(path: Path | None = None) -> StackOutputs:
@@ -50,7 +62,7 @@ def load(path: Path | None = None) -> StackOutputs:
 def parse(found: Mapping[str, Any], source: str) -> StackOutputs:
     """The outputs in a JSON object; members that are no field are left alone. `source` is for the error."""
     names = [field.name for field in fields(StackOutputs)]
-    missing = [name for name in names if found.get(name) in (None, "")]
+    missing = [name for name in names if found.get(name) is None or (found[name] == "" and name not in MAY_BE_EMPTY)]
     if len(missing) == len(names):
         raise NotConfigured(f"{source} has none of a stack's outputs: the stack is not up", fix=UP)
     problems = []

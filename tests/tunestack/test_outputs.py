@@ -56,6 +56,11 @@ def test_all_missing_fields_are_named_at_once_with_the_command(tmp_path: Path) -
     assert "pulumi up" in message
 
 
+def test_only_the_registry_may_be_empty_because_a_stack_may_have_none(tmp_path: Path) -> None:
+    assert outputs.load(write(tmp_path / "o.json", {**WHOLE, "shared_registry": ""})).shared_registry == ""
+    assert "'lease_cap'" in refused(write(tmp_path / "o.json", {**WHOLE, "lease_cap": ""}))
+
+
 def test_the_placeholder_of_a_secret_is_refused(tmp_path: Path) -> None:
     message = refused(write(tmp_path / "o.json", {**WHOLE, "endpoint_name": "[secret]"}))
     assert "'endpoint_name'" in message
