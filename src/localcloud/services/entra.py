@@ -74,7 +74,9 @@ class Entra:
                 "invalid_client",
                 "AADSTS7000215: Invalid client secret provided for the throw-away principal.",
             )
-        audience = form.get("resource") or form.get("scope", "").removesuffix("/.default")
+        # Go's identity library asks for `openid offline_access profile` beside the scope.
+        scopes = [scope.removesuffix("/.default") for scope in form.get("scope", "").split() if "/" in scope]
+        audience = form.get("resource") or next(iter(scopes), "")
         if not audience:
             return _refuse(400, "invalid_request", "AADSTS90014: The required field 'scope' is missing.")
         token = issue_token(self._cloud, audience)
