@@ -17,14 +17,16 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from localcloud.arm import ArmError, ArmRoute, json_response
+from localcloud.arm import ArmError, ArmRoute, json_response, read_json
 from localcloud.cloud import Cloud
+from localcloud.fault_door import pass_through
 from localcloud.services import (
     authorization,
     blob,
     containerregistry,
     entra,
     keyvault,
+    keyvault_keys,
     managedidentity,
     metadata,
     monitoring,
@@ -80,6 +82,7 @@ def arm_services() -> list[Routes]:
         resources.routes,
         storage_accounts.routes,
         keyvault.routes,
+        keyvault_keys.routes,
         monitoring.routes,
         containerregistry.routes,
         managedidentity.routes,
@@ -119,6 +122,7 @@ def hosts() -> list[Host]:
         Host("*.api.azureml.ms", data_plane_services(), ML_AUDIENCES),
         Host("*.experiments.azureml.net", data_plane_services(), ML_AUDIENCES),
         Host("*.blob.core.windows.net", [blob.routes]),
+        Host("*.vault.azure.net", [keyvault_keys.data_routes]),
         Host("*.inference.ml.azure.com", [router.routes]),
         Host("127.0.0.1", [_own_routes]),
     ]
@@ -146,15 +150,27 @@ def _own_routes(cloud: Cloud) -> list[Route]:
 
     async def arm_fault(request: Request) -> Response:
         require_secret(request)
-        body = await request.json()
-        error = ArmError(body["status"], body["code"], body["message"])
-        cloud.faults.arm(request.path_params["name"], error, int(body.get("times", 1)))
+        cloud.faults.arm_from(request.path_params["name"], await read_json(request))
         return json_response({"armed": request.path_params["name"]})
+
+    async def disarm_fault(request: Request) -> Response:
+        """Forgets a fault; calls that it holds go on."""
+        require_secret(request)
+        name = request.path_params["name"]
+        if not cloud.faults.disarm(name):
+            raise ArmError(404, "FaultNotFound", f"No fault '{name}' is armed.")
+        return json_response({"disarmed": name})
+
+    async def list_faults(request: Request) -> Response:
+        require_secret(request)
+        return json_response({"armed": cloud.faults.shown()})
 
     return [
         Route("/localcloud/health", health, methods=["GET"]),
         Route("/localcloud/allowed/{host}", allow, methods=["PUT"]),
-        Route("/localcloud/faults/{name}", arm_fault, methods=["PUT"]),
+        Route("/localcloud/faults", list_faults, methods=["GET"]),
+        Route("/localcloud/faults/{name:path}", arm_fault, methods=["PUT"]),
+        Route("/localcloud/faults/{name:path}", disarm_fault, methods=["DELETE"]),
     ]
 
 
@@ -196,7 +212,7 @@ class App:
             await send(message)
 
         try:
-            await found(scope, receive, watched_send)  # type: ignore[arg-type]
+            await pass_through(self._cloud, request, found, scope, receive, watched_send)  # type: ignore[arg-type]
         except ArmError as error:
             if answered:
                 raise

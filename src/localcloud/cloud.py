@@ -56,7 +56,7 @@ class Cloud:
     allow: Callable[[str], None] = lambda host: None
 
     def __post_init__(self) -> None:
-        self.operations = Operations(self.store, self.clock, self.pace)
+        self.operations = Operations(self.store, self.clock, self.pace, self.faults)
         self.state = self.state.resolve()
         self._parts: dict[type[Any], Any] = {}
 

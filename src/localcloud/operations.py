@@ -17,10 +17,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from localcloud.arm import ArmError, json_response, route
+from localcloud.arm import ArmError, json_response, route, type_of
+from localcloud.faults import Faults
 from localcloud.store import Body, Store
 
 POLL_MILLISECONDS = 100
+_ENDINGS = (".delete", ".purge")
 _ROOT = "/subscriptions/{subscription}/providers/{namespace}/locations/{location}"
 
 
@@ -97,8 +99,9 @@ class Operations:
     operation outlives the process.
     """
 
-    def __init__(self, store: Store, clock: Clock, pace: Pace = Pace()) -> None:
+    def __init__(self, store: Store, clock: Clock, pace: Pace = Pace(), faults: Faults | None = None) -> None:
         self._store, self._clock, self.pace = store, clock, pace
+        self._faults = faults or Faults()
         self._finishers: dict[str, Finisher] = {}
 
     def on(self, kind: str, finisher: Finisher) -> None:
@@ -106,8 +109,14 @@ class Operations:
         self._finishers[kind] = finisher
 
     def start(self, kind: str, resource_id: str, *, held: bool = False) -> str:
-        """Begin an operation and return its id. A held one ends only with `finish`."""
+        """Begin an operation and return its id. A held one ends only with `finish`.
+
+        Faults: `<type>.provision`, and `<type>.deprovision` where the kind ends with `.delete` or `.purge`.
+        """
         operation_id = str(uuid.uuid4())
+        name = f"{type_of(resource_id)}.{'deprovision' if kind.endswith(_ENDINGS) else 'provision'}"
+        error, gate = (None, None) if held else (self._faults.take(name), self._faults.gate(name))
+        held = held or error is not None or gate is not None
         due = self._clock.now() + timedelta(seconds=self.pace.seconds)
         self._store.put_record(
             "operation",
@@ -122,7 +131,11 @@ class Operations:
                 "start": self._clock.now().isoformat(),
             },
         )
-        if not held:
+        if error:
+            self.finish(operation_id, error)
+        elif gate:
+            gate.when_open(lambda: self.finish(operation_id))
+        elif not held:
             self._step(operation_id, polled=False)
         return operation_id
 
@@ -138,8 +151,17 @@ class Operations:
         with self._store.transaction():
             self._store.put_record("operation", operation_id, operation)
             finisher = self._finishers.get(operation["kind"])
-            if finisher:
+            if error and operation["kind"].endswith(_ENDINGS):
+                self._leave(operation["resource"])
+            elif finisher:
                 finisher(operation["resource"], error)
+
+    def _leave(self, resource_id: str) -> None:
+        """What could not be deleted stays, half-deleted, and says so."""
+        found = self._store.get(resource_id)
+        if found and "provisioningState" in found.get("properties", {}):
+            found["properties"]["provisioningState"] = "Failed"
+            self._store.put(resource_id, found)
 
     def unfinished(self, kind: str) -> list[tuple[str, str]]:
         """(operation id, resource id) of all that still run, e.g. to be taken up again after a restart."""

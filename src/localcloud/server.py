@@ -207,6 +207,7 @@ class Server:
         if hasattr(self, "_proxy"):
             self._proxy.stop()
         if hasattr(self, "cloud"):
+            self.cloud.faults.release_all()
             for hook in reversed(self.cloud.on_stop):
                 await hook()
         if self._engine and self._engine.returncode is None:
