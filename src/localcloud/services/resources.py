@@ -1,6 +1,6 @@
 """Subscriptions, resource groups and what is in them. Deleting a group deletes everything inside.
 
-There is one subscription, the reserved all-zero one; template deployments and locks are not here.
+There is one subscription, the reserved all-zero one; template deployments are not here.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from localcloud.arm import (
     route,
 )
 from localcloud.cloud import REGION, SUBSCRIPTION, TENANT, Cloud
+from localcloud.services.regions import known_regions, plain
 from localcloud.store import Body, place
 
 _SUBSCRIPTION = "/subscriptions/{subscription}"
@@ -31,8 +32,8 @@ _GROUP = f"{_GROUPS}/{{group}}"
 # Resource providers, registered all: what the local cloud has types of.
 _PROVIDERS = (
     *("Microsoft.Authorization", "Microsoft.ContainerRegistry", "Microsoft.Insights", "Microsoft.KeyVault"),
-    *("Microsoft.MachineLearningServices", "Microsoft.ManagedIdentity", "Microsoft.OperationalInsights"),
-    *("Microsoft.Resources", "Microsoft.Storage"),
+    *("Microsoft.Consumption", "Microsoft.MachineLearningServices", "Microsoft.ManagedIdentity", "Microsoft.Network"),
+    *("Microsoft.OperationalInsights", "Microsoft.Resources", "Microsoft.Storage"),
 )
 _SHOWN = ("id", "name", "type", "location", "tags", "kind", "sku", "identity")
 
@@ -80,8 +81,9 @@ class Groups:
     async def list_locations(self, request: Request) -> Response:
         require_api_version(request)
         _require_subscription(request)
-        location = {"name": REGION, "displayName": "East US", "regionalDisplayName": "(US) East US"}
-        return json_response({"value": [location]})
+        names = {REGION: "East US"}
+        shown = [{"name": name, "displayName": names.get(name, name)} for name in known_regions(self._cloud)]
+        return json_response({"value": shown})
 
     async def list_providers(self, request: Request) -> Response:
         require_api_version(request)
@@ -124,7 +126,15 @@ class Groups:
         location = body.get("location")
         if not location:
             raise ArmError(400, "LocationRequired", "The location property is required for this definition.")
-        if old and old["location"] != location:
+        known = known_regions(self._cloud)
+        if plain(location) not in known:
+            raise ArmError(
+                400,
+                "LocationNotAvailableForResourceGroup",
+                f"The provided location '{location}' is not available for resource group. "
+                f"List of available regions is '{','.join(known)}'.",
+            )
+        if old and plain(old["location"]) != plain(location):
             raise ArmError(
                 409,
                 "InvalidResourceGroupLocation",

@@ -100,10 +100,15 @@ class Sizes:
                 found[name.lower()] = Size(name, family, cores, gpus, memory, disk * 1024, regions, **options)
         return found
 
+    def regions(self) -> list[str]:
+        """Every region of the table, the one that is tried most first."""
+        found: list[str] = self._table["regions"]["all"]
+        return found
+
     def offered(self, location: str) -> list[Size]:
         region = _plain(location)
-        if region not in self._table["regions"]["all"]:
-            known = ", ".join(self._table["regions"]["all"])
+        if region not in self.regions():
+            known = ", ".join(self.regions())
             raise ArmError(
                 400, "NoRegisteredProviderFound", f"The local cloud has no location '{location}'. It has: {known}."
             )
