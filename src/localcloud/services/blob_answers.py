@@ -34,6 +34,8 @@ def blob_headers(blob: Blob) -> dict[str, str]:
         "Last-Modified": http_date(blob.modified.timestamp()),
         "Content-Type": blob.content_type,
         "Accept-Ranges": "bytes",
+        # Pulumi's client fails without it. Azure's is that of the first write, this one that of the last.
+        "x-ms-creation-time": http_date(blob.modified.timestamp()),
         "x-ms-blob-type": "BlockBlob",
         "x-ms-lease-state": "available",
         "x-ms-lease-status": "unlocked",

@@ -30,6 +30,12 @@ from localcloud.store import Body
 ACCOUNTS = "Microsoft.Storage/storageAccounts"
 _ACCOUNT = f"{GROUP}/providers/{ACCOUNTS}/{{name}}"
 _CONTAINERS = f"{_ACCOUNT}/blobServices/default/containers"
+_SERVICE = f"{_ACCOUNT}/blobServices/{{service}}"
+_SERVICE_MEMBERS = (
+    *("automaticSnapshotPolicyEnabled", "changeFeed", "containerDeleteRetentionPolicy", "cors"),
+    *("defaultServiceVersion", "deleteRetentionPolicy", "isVersioningEnabled", "lastAccessTimeTrackingPolicy"),
+    "restorePolicy",
+)
 _KEYS = ("key1", "key2")
 _CONTAINER_MEMBERS = (
     *("publicAccess", "metadata", "defaultEncryptionScope", "denyEncryptionScopeOverride"),
@@ -45,6 +51,8 @@ def routes(cloud: Cloud) -> list[Route]:
         *service.routes(),
         route(f"{_ACCOUNT}/listKeys", ["POST"], service.list_keys),
         route(f"{_ACCOUNT}/regenerateKey", ["POST"], service.regenerate_key),
+        route(_SERVICE, ["PUT"], service.put_service),
+        route(_SERVICE, ["GET"], service.get_service),
         route(_CONTAINERS, ["GET"], service.list_containers),
         route(f"{_CONTAINERS}/{{container}}", ["PUT"], service.put_container),
         route(f"{_CONTAINERS}/{{container}}", ["GET"], service.get_container),
@@ -95,6 +103,35 @@ class StorageAccounts(TrackedResources):
             for number, name in enumerate(_KEYS, 1)
         ]
         return json_response({"keys": keys})
+
+    async def put_service(self, request: Request) -> Response:
+        """The settings of the account's blobs (versions, soft delete). They are kept, and no blob is: see `blob`."""
+        require_api_version(request)
+        wanted, body = self._service(request), await read_json(request)
+        properties = body.get("properties") or {}
+        if self.cloud.strict:
+            refuse_unknown(properties, _SERVICE_MEMBERS, "properties")
+        for policy in ("deleteRetentionPolicy", "containerDeleteRetentionPolicy"):
+            found = properties.get(policy) or {}
+            if found.get("enabled") and not 1 <= int(found.get("days") or 0) <= 365:
+                raise ArmError(400, "InvalidRequestContent", f"'{policy}.days' must be from 1 to 365.")
+        whole = envelope(wanted, {"properties": properties}, self.cloud.store.get(wanted), self.cloud.clock.now())
+        self.cloud.store.put(wanted, whole)
+        return json_response(whole)
+
+    async def get_service(self, request: Request) -> Response:
+        """Never a 404 in an account that is there: every account has the settings from its beginning."""
+        require_api_version(request)
+        wanted = self._service(request)
+        unset = {"properties": {"deleteRetentionPolicy": {"enabled": False}}}
+        found = self.cloud.store.get(wanted) or envelope(wanted, unset, None, self.cloud.clock.now())
+        return json_response(found)
+
+    def _service(self, request: Request) -> str:
+        account, name = self.require(request), request.path_params["service"]
+        if name != "default":
+            raise ArmError(400, "InvalidResourceName", f"'{name}' is no blob service; its only name is 'default'.")
+        return f"{account['id']}/blobServices/default"
 
     async def list_containers(self, request: Request) -> Response:
         require_api_version(request)
