@@ -1,145 +1,28 @@
 """A stack's configuration, read once into one frozen object; nothing else in `infra` asks Pulumi for a setting.
 
-What each setting means, its default and what it costs stands in `Pulumi.yaml`. All problems are reported together.
+What each setting means, its default and what it costs stands in `Pulumi.yaml`. All problems are reported together,
+each with the command that mends it.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
 import pulumi
 
+from infra.dials import DIALS, Operator, stand_in
 from infra.naming import PROJECT
+from infra.rules import problems as broken_rules
 
 LOCAL_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
-GUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-MOST_NODES = 100
 
 
 class SettingsError(pulumi.RunError):
     """Settings that cannot be right; Pulumi shows the text without a traceback."""
-
-
-@dataclass(frozen=True)
-class Operator:
-    """Someone who runs the scripts: a `User`, `Group` or `ServicePrincipal`, and its object id in Entra."""
-
-    kind: str
-    object_id: str
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What a setting may be: `read` raises ValueError with that in words; `example` is a value that fits."""
-
-    read: Callable[[str], Any]
-    example: str
-
-
-def _text(pattern: str, meant: str) -> Callable[[str], str]:
-    def read(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise ValueError(f"it must be {meant}")
-        return value
-
-    return read
-
-
-def _one_of(*known: str) -> Callable[[str], str]:
-    def read(value: str) -> str:
-        if value not in known:
-            raise ValueError(f"it must be one of {', '.join(known)}")
-        return value
-
-    return read
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def read(value: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,6}", value) or not least <= int(value) <= most:
-            raise ValueError(f"it must be a whole number from {least} to {most}")
-        return int(value)
-
-    return read
-
-
-def _yes_or_no(value: str) -> bool:
-    return _one_of("true", "false")(value) == "true"
-
-
-def _operators(value: str) -> tuple[Operator, ...]:
-    found = []
-    for one in _json_list(value):
-        matched = re.fullmatch(rf"(User|Group|ServicePrincipal):({GUID})", str(one))
-        if not matched:
-            raise ValueError(f"'{one}' in it is not 'User:', 'Group:' or 'ServicePrincipal:' and an object id")
-        found.append(Operator(matched[1], matched[2].lower()))
-    if len(set(found)) != len(found):
-        raise ValueError("it names one twice")
-    return tuple(found)
-
-
-def _list_of(pattern: str, meant: str) -> Callable[[str], tuple[str, ...]]:
-    def read(value: str) -> tuple[str, ...]:
-        listed = _json_list(value)
-        for one in listed:
-            if not isinstance(one, str) or not re.fullmatch(pattern, one):
-                raise ValueError(f"'{one}' in it is not {meant}")
-        if len(set(listed)) != len(listed):
-            raise ValueError("it names one twice")
-        return tuple(listed)
-
-    return read
-
-
-def _json_list(value: str) -> list[Any]:
-    try:
-        listed = json.loads(value)
-    except ValueError:
-        listed = None
-    if not isinstance(listed, list):
-        raise ValueError("it must be a list")
-    return listed
-
-
-RULES: Mapping[str, Rule] = {
-    "location": Rule(_text(r"[a-z]+[0-9]*", "a region's short name"), "eastus"),
-    "owner": Rule(_text(r"[^<>%&\\?/]{0,256}", "up to 256 characters without <>%&\\?/"), "team-chat"),
-    "operators": Rule(_operators, "'[\"User:<object id>\"]'"),
-    "cpuSize": Rule(_text(r"Standard_[A-MO-Z]\w+", "a size without GPU"), "Standard_D4ds_v5"),
-    "cpuNodes": Rule(_whole(1, MOST_NODES), "2"),
-    "gpuSize": Rule(
-        _text(r"Standard_N\w+", "a size with GPU (its name begins with Standard_N)"), "Standard_NC24ads_A100_v4"
-    ),
-    "gpuNodes": Rule(_whole(1, MOST_NODES), "1"),
-    "gpuPriority": Rule(_one_of("Dedicated", "LowPriority"), "Dedicated"),
-    "idleMinutes": Rule(_whole(1, 120), "2"),
-    "endpointAuthMode": Rule(_one_of("AADToken", "AMLToken", "Key"), "AADToken"),
-    "storageSku": Rule(_one_of("Standard_LRS", "Standard_ZRS", "Standard_GRS", "Standard_GZRS"), "Standard_LRS"),
-    "registrySku": Rule(_one_of("Basic", "Standard", "Premium"), "Basic"),
-    "logDays": Rule(_whole(30, 730), "30"),
-    "vaultDays": Rule(_whole(7, 90), "7"),
-    "purgeProtection": Rule(_yes_or_no, "false"),
-    "protect": Rule(_yes_or_no, "false"),
-    "purpose": Rule(_one_of("environment", "registry"), "environment"),
-    "production": Rule(_yes_or_no, "false"),
-    "endpoints": Rule(_list_of(r"[a-z](-?[a-z0-9]){0,13}", "a name of up to 14 letters and digits"), "'[\"chat\"]'"),
-    "budget": Rule(_whole(1, 999_999), "200"),
-    "budgetFrom": Rule(_text(r"20[0-9]{2}-(0[1-9]|1[0-2])-01", "the first day of a month"), "2026-11-01"),
-    "alertEmails": Rule(_list_of(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an address"), "'[\"team@example.com\"]'"),
-    "alerts": Rule(_yes_or_no, "false"),
-    "privateNetwork": Rule(_yes_or_no, "false"),
-    "sensitiveData": Rule(_yes_or_no, "false"),
-    "leaseCap": Rule(_text(r"[1-9][0-9]{0,3}h|never", "hours such as 24h, or never"), "24h"),
-    "purgeOnTeardown": Rule(_yes_or_no, "false"),
-    "sharedRegistry": Rule(_text(r"[\w./-]{0,300}", "a registry's name or resource id"), "tunestack-shared"),
-    "maxInstances": Rule(_whole(1, 50), "1"),
-}
 
 
 @dataclass(frozen=True)
@@ -175,6 +58,7 @@ class Settings:
     purge_on_teardown: bool
     shared_registry: str
     max_instances: int
+    gpu_quota: int
 
     @classmethod
     def read(cls, configuration: Mapping[str, Any]) -> Settings:
@@ -184,21 +68,25 @@ class Settings:
             for key, value in configuration.items()
             if key.startswith(f"{PROJECT}:")
         }
-        problems = [_unknown(key) for key in sorted(given) if key not in RULES]
+        problems = [_unknown(key) for key in sorted(given) if key not in DIALS]
         values: dict[str, Any] = {}
-        for key, rule in RULES.items():
-            if key not in given:
-                problems.append(f"'{PROJECT}:{key}' is not set: pulumi config set {key} {rule.example}")
-                continue
+        bad: set[str] = set()
+        for key, dial in DIALS.items():
             try:
-                values[_field(key)] = rule.read(given[key])
+                values[_field(key)] = dial.read(given[key])
+                continue
+            except KeyError:
+                problems.append(f"'{PROJECT}:{key}' is not set: {dial.command(key)}")
             except ValueError as error:
-                problems.append(
-                    f"'{PROJECT}:{key}' is '{given[key]}', and {error}: pulumi config set {key} {rule.example}"
-                )
+                problems.append(f"'{PROJECT}:{key}' is '{given[key]}', and {error}: {dial.command(key, error)}")
+            bad.add(key)
+            values[_field(key)] = stand_in(key)
+        found = cls(**values)
+        # A rule that hangs on a dial without a value says nothing yet.
+        problems += [line for line in broken_rules(found) if not any(f"{key}'" in line for key in bad)]
         if problems:
             raise SettingsError("\n".join(["The stack's configuration cannot be used:", *problems]))
-        return cls(**values)
+        return found
 
 
 def require_own_subscription(stack: str, subscription: str) -> None:
@@ -222,6 +110,6 @@ def _field(key: str) -> str:
 
 
 def _unknown(key: str) -> str:
-    near = get_close_matches(key, RULES, n=1)
+    near = get_close_matches(key, DIALS, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
     return f"'{PROJECT}:{key}' is no setting; {hint}pulumi config rm {key}"

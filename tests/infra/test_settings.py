@@ -10,7 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.settings import RULES, Operator, Settings, SettingsError
+from infra.dials import DIALS, Operator
+from infra.settings import Settings, SettingsError
 from tests.infra.conftest import ROOT, project_defaults, stack_file
 
 OPERATOR = "aaaaaaaa-0000-0000-0000-00000000000A"
@@ -24,9 +25,9 @@ def refused(**changed: str) -> str:
 
 def test_pulumi_yaml_declares_exactly_the_dials_that_are_read_each_with_a_description_and_a_default() -> None:
     declared = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
-    assert list(declared) == list(RULES)
+    assert list(declared) == list(DIALS)
     assert all(dial["description"] and "default" in dial for dial in declared.values())
-    assert len(RULES) == len(fields(Settings))
+    assert len(DIALS) == len(fields(Settings))
 
 
 @pytest.mark.parametrize("stack", ["local", "dev", "prod"])
@@ -88,7 +89,7 @@ def test_a_value_that_azure_would_not_take_is_refused_by_name(key: str, value: s
     assert f"'tunestack:{key}' is '{value}'" in refused(**{key: value})
 
 
-@given(st.sampled_from(sorted(RULES)), st.text(max_size=30))
+@given(st.sampled_from(sorted(DIALS)), st.text(max_size=30))
 def test_any_text_is_read_or_refused_by_the_name_of_its_dial(key: str, value: str) -> None:
     message = ""
     try:
@@ -98,6 +99,8 @@ def test_any_text_is_read_or_refused_by_the_name_of_its_dial(key: str, value: st
     assert message == "" or f"'tunestack:{key}' is '{value}'" in message
 
 
-@pytest.mark.parametrize("key", RULES)
+@pytest.mark.parametrize("key", DIALS)
 def test_the_example_that_an_error_gives_is_one_that_is_taken(key: str) -> None:
-    RULES[key].read(RULES[key].example.strip("'").replace("<object id>", OPERATOR))
+    dial = DIALS[key]
+    example = dial.example.replace("<object id>", OPERATOR)
+    dial.read(json.dumps([example]) if dial.is_list else example)
