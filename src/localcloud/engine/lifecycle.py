@@ -132,7 +132,7 @@ class Lifecycle:
     def create(self, token: str, inputs: Values, patience: Patience) -> Resource:
         kind = look_up(token)
         path = self._path(kind, inputs)
-        if self._arm.get(path, kind.api_version, patience) is not None:
+        if not kind.singleton and self._arm.get(path, kind.api_version, patience) is not None:
             raise RefusedError(
                 f"cannot create already existing resource '{path}': "
                 "give it another name, or take it into the stack with the option `import_`"

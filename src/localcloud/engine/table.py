@@ -30,7 +30,8 @@ class ResourceType:
     all others go inside it. `wire`: SDK path to wire name, where the two differ; lists and maps add no step.
     `replaces`: inputs beyond the path's that cannot be changed in place. `query`: inputs sent in the query.
     `name_pattern`: what the specification demands of the last path parameter. `maintained`: members that an
-    update carries over from the live resource when the program does not set them.
+    update carries over from the live resource when the program does not set them. A `singleton` is there from its
+    parent's beginning, so that creating it finds it.
     """
 
     path: str
@@ -43,6 +44,7 @@ class ResourceType:
     name_pattern: str | None = None
     maintained: tuple[str, ...] = ()
     auto_location: bool = True
+    singleton: bool = False
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -121,6 +123,13 @@ TABLE: Mapping[str, ResourceType] = {
         replaces=("location", "isHnsEnabled"),
         name_pattern=r"^[a-z0-9]{3,24}$",
     ),
+    "azure-native:storage:BlobServiceProperties": ResourceType(
+        path=GROUP + "/providers/Microsoft.Storage/storageAccounts/{accountName}/blobServices/{blobServicesName}",
+        api_version="2024-01-01",
+        autoname="copy",
+        envelope=frozenset(),
+        singleton=True,
+    ),
     "azure-native:storage:BlobContainer": ResourceType(
         path=GROUP
         + "/providers/Microsoft.Storage/storageAccounts/{accountName}/blobServices/default/containers/{containerName}",
@@ -134,6 +143,14 @@ TABLE: Mapping[str, ResourceType] = {
         api_version="2024-11-01",
         name_pattern=r"^[a-zA-Z0-9-]{3,24}$",
         maintained=("properties.accessPolicies",),
+    ),
+    "azure-native:keyvault:Key": ResourceType(
+        path=GROUP + "/providers/Microsoft.KeyVault/vaults/{vaultName}/keys/{keyName}",
+        api_version="2024-11-01",
+        autoname="copy",
+        envelope=frozenset({"tags"}),
+        name_pattern=r"^[a-zA-Z0-9-]{1,127}$",
+        auto_location=False,
     ),
     "azure-native:applicationinsights:Component": ResourceType(
         path=GROUP + "/providers/Microsoft.Insights/components/{resourceName}",
