@@ -30,6 +30,7 @@ from localcloud.services import (
     managedidentity,
     metadata,
     monitoring,
+    prices,
     resources,
     storage_accounts,
 )
@@ -121,6 +122,7 @@ def hosts() -> list[Host]:
         Host("login.microsoftonline.com", [entra.routes]),
         Host("*.api.azureml.ms", data_plane_services(), ML_AUDIENCES),
         Host("*.experiments.azureml.net", data_plane_services(), ML_AUDIENCES),
+        Host(prices.HOST, [prices.routes]),
         Host("*.blob.core.windows.net", [blob.routes]),
         Host("*.vault.azure.net", [keyvault_keys.data_routes]),
         Host("*.inference.ml.azure.com", [router.routes]),

@@ -172,6 +172,7 @@ UNCHECKED = (
         r"(storage|keyvault|containerregistry|insights|operationalinsights|managedidentity|authorization)/.*",
         NO_MODEL,
     ),
+    ("retail prices", r"GET prices.azure.com/api/retail/prices", NO_MODEL),
     ("quotas, nodes of a cluster, skus", r".*/(quotas|updateQuotas|listNodes|skus)", NOT_ASKED),
     (
         "containers of code, components, environments by name",
