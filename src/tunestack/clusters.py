@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from tunestack import cli, sizes
+from tunestack import azure_facts, cli
 from tunestack.connect import Connection
 from tunestack.errors import NotConfigured, UsageError
 from tunestack.recipe import Compute
@@ -53,9 +53,9 @@ def check(connection: Connection, wanted: Compute, model: BaseModel, gpus_asked:
 
 def _gpus(connection: Connection, body: dict[str, Any], size: str) -> int | None:
     """From the table, else from the region's list of sizes; a machine without GPU runs one process."""
-    known = sizes.gpus(size)
+    known = azure_facts.gpus(size)
     if known is not None:
-        return known
+        return max(known, 1)
     place = f"/subscriptions/{connection.workspace.subscription_id}/providers/Microsoft.MachineLearningServices"
     listed = connection.arm.get(f"{place}/locations/{body['location']}/vmSizes", VERSION).get("value", [])
     counts = [int(item.get("gpus") or 0) for item in listed if item["name"].lower() == size.lower()]
@@ -83,10 +83,10 @@ def _size(body: dict[str, Any]) -> str:
 
 
 def _fit(model: BaseModel, size: str, gpus: int | None, gpus_asked: int | None) -> list[str]:
-    allowed = sizes.allow_list(model.id.name, model.tags, "finetune")
+    allowed = azure_facts.allow_list(model.id.name, model.tags, "finetune")
     if allowed is None:
         cli.note(f"warning: no fine-tune allow-list is known for '{model.id.name}'; size '{size}' goes unchecked")
-    problems = sizes.objections(size, allowed, "finetune", model.id.name, date.today())
+    problems = azure_facts.objections(size, allowed, "finetune", model.id.name, date.today())
     if gpus is None and gpus_asked is None:
         problems.append(
             f"how many GPUs size '{size}' has is not known; say number_of_gpu_to_use_finetuning in the recipe"

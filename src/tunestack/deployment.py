@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from tunestack import cli, registry, sizes
+from tunestack import azure_facts, cli, registry
 from tunestack.connect import Connection
 from tunestack.deployment_settings import Settings
 from tunestack.endpoint import Deployment, Endpoint
@@ -84,10 +84,10 @@ def check_size(connection: Connection, wanted: Wanted) -> None:
         allowed, name = None, wanted.model.id
     else:
         tags = registry.base_model(connection, base, accept_archived=True).tags
-        allowed, name = sizes.allow_list(base.name, tags, "inference"), base.name
+        allowed, name = azure_facts.allow_list(base.name, tags, "inference"), base.name
         if allowed is None:
             cli.note(f"warning: no inference allow-list is known for '{name}'; size '{size}' goes unchecked")
-    problems = sizes.objections(size, allowed, "inference", name, date.today())
+    problems = azure_facts.objections(size, allowed, "inference", name, date.today())
     if problems:
         raise UsageError(*problems, fix="Change instance_type in pipelines/serve")
 

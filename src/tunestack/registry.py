@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from tunestack import cli, sizes
+from tunestack import azure_facts, cli
 from tunestack.connect import Connection
 from tunestack.errors import UsageError
 from tunestack.parameters import Input
@@ -35,7 +35,7 @@ def base_model(connection: Connection, wanted: RegistryId, *, accept_archived: b
     """The model, its label resolved. An archived one is refused unless accepted."""
     found = _get(connection.registry(wanted.registry).models, wanted, "base model")
     exact = replace(wanted, version=str(found.version), is_label=False)
-    flaw = sizes.archived(exact.name, date.today())
+    flaw = azure_facts.archived(exact.name, date.today())
     if flaw and not accept_archived:
         raise UsageError(
             f"base model '{exact}' {flaw}",

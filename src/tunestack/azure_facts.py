@@ -1,6 +1,7 @@
-"""Machine sizes: which a model may run on, which are retired, and how many GPUs they have.
+"""What Azure offers: sizes with their quota families, retirements and prices, and which of them a model may run on.
 
-The model's registry tags are asked first; where they are silent, the dated table `azure_facts.yml` beside this file.
+All figures stand in the dated table `azure_facts.yml` beside this file, with their sources. A model's registry tags are
+asked first. Prices of today, where the network is there, are `prices.py`.
 """
 
 from __future__ import annotations
@@ -22,8 +23,53 @@ Purpose = Literal["finetune", "inference"]
 def facts() -> dict[str, Any]:
     """The table, with size names in lower case."""
     table: dict[str, Any] = yaml.safe_load(files("tunestack").joinpath("azure_facts.yml").read_text())
-    table["sizes"] = {name.lower(): fact for name, fact in table["sizes"].items()}
+    table["sizes"] = {name.lower(): {**fact, "name": name} for name, fact in table["sizes"].items()}
     return table
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Dollars per `per`, and who says so: the source with the day it was read."""
+
+    dollars: float
+    per: str
+    source: str
+    is_rough: bool = False
+
+
+def price_of_size(size: str, *, low_priority: bool = False) -> Figure | None:
+    """An hour of one machine in East US; None for a size without a price."""
+    fact = facts()["sizes"].get(size.lower(), {})
+    if "hour" not in fact:
+        return None
+    full = Figure(float(fact["hour"]), "hour", *_source(fact["source"]))
+    if not low_priority:
+        return full
+    cut = facts()["low_priority"]
+    return Figure(round(full.dollars * cut["part"], 4), "hour", *_source(cut["source"]))
+
+
+def price_of_meter(meter: str) -> Figure:
+    """What is no machine, by its name in the table; East US."""
+    fact = facts()["meters"][meter]
+    return Figure(float(fact["price"]), fact["per"], *_source(fact["source"]))
+
+
+def _source(name: str) -> tuple[str, bool]:
+    return f"table, {name} of {facts()['sources'][name]['read']}", name == "rough"
+
+
+def cores(size: str) -> tuple[str, int] | None:
+    """The quota family of a size and what one machine takes from it; None where the table does not say."""
+    fact = facts()["sizes"].get(size.lower(), {})
+    return (str(fact["family"]), int(fact["cores"])) if "family" in fact else None
+
+
+def teraflops(size: str) -> float | None:
+    """Peak of one GPU of a size, 16 bit; None for a machine without one and for an unknown one."""
+    gpu = str(facts()["sizes"].get(size.lower(), {}).get("gpu", "")).partition(" ")[0]
+    found = facts()["teraflops"].get(gpu)
+    return float(found) if found else None
 
 
 @dataclass(frozen=True)
@@ -44,7 +90,7 @@ def allow_list(model: str, tags: Mapping[str, Any], purpose: Purpose) -> AllowLi
         return AllowList(tuple(_names(tags[tag])), f"registry tag {tag}")
     listed = facts()["models"].get(model, {}).get(purpose)
     if listed:
-        return AllowList(tuple(listed), f"azure_facts.yml of {facts()['as_of']}")
+        return AllowList(tuple(listed), f"azure_facts.yml of {facts()['sources']['documents']['read']}")
     return None
 
 
