@@ -7,13 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tunestack import watch
+from tunestack.cli import note
 from tunestack.connect import Connection
 from tunestack.errors import EndedBadly, UsageError
 from tunestack.recipe import RegistryId
-from tunestack.run_history import RunHistory
+from tunestack.run_history import ENDED, JOB_VERSION, RunHistory
 
 OUTPUT = "trained_model"
 VERSION = "2023-08-01-preview"
+NAMING_TAGS = ("base_model", "data")
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,20 @@ def plan(connection: Connection, job: str, name: str = "") -> Registration:
     )
 
 
+def finished(connection: Connection) -> list[str]:
+    """Names of the workspace's fine-tunes that ended well, oldest first: jobs with the tags of `submit_finetune`."""
+    found = []
+    for job in connection.arm.pages(f"{connection.workspace.path}/jobs", JOB_VERSION):
+        properties = job["properties"]
+        tags = properties.get("tags") or {}
+        if all(tags.get(tag) for tag in NAMING_TAGS) and OUTPUT in (properties.get("outputs") or {}):
+            if properties.get("status") == "Completed":
+                found.append((job.get("systemData", {}).get("createdAt", ""), str(job["name"])))
+            elif properties.get("status") in ENDED:
+                note(f"job '{job['name']}' is in state '{properties['status']}' and has no model to register")
+    return [name for _, name in sorted(found)]
+
+
 def find(connection: Connection, found: Registration) -> bool:
     return connection.arm.find(_path(connection, found.name, found.version), VERSION) is not None
 
@@ -85,7 +101,7 @@ def _path(connection: Connection, name: str, version: str) -> str:
 
 
 def _name(job: str, tags: Mapping[str, str]) -> str:
-    missing = [tag for tag in ("base_model", "data") if not tags.get(tag)]
+    missing = [tag for tag in NAMING_TAGS if not tags.get(tag)]
     if missing:
         raise UsageError(
             f"job '{job}' has no tag {' and '.join(missing)}, from which the model's name is made",
