@@ -1,0 +1,8 @@
+"""Where the engine starts the pack: `pulumi up --policy-pack infra/policy`."""
+
+from __future__ import annotations
+
+from infra.policy.pack import level, policies
+from infra.policy.stack import serve
+
+serve("tunestack", policies(), level)
