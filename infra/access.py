@@ -6,14 +6,14 @@ Every right is a role assignment of this stack, shown in its preview and gone wi
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import pulumi
 from pulumi_azure_native import authorization, managedidentity
 
-from infra.settings import Operator
+from infra.place import Place
 
 
 class Role(StrEnum):
@@ -27,6 +27,9 @@ class Role(StrEnum):
     FILE_CONTRIBUTOR = "69566ab7-960f-475b-8e7c-b3118f30c6bd"
     VAULT_ADMINISTRATOR = "00482a5a-887f-4fb3-b363-3b7fe8e74483"
     IMAGE_PULL = "7f951dda-4ed3-4680-a7ca-43fe172d538d"
+    IMAGE_PUSH = "8311e382-0749-4cb8-b61a-304f252e45ec"
+    CONNECTION_APPROVER = "b556d68e-0be0-4f35-a333-ad7ee1ce17ea"
+    REGISTRY_USER = "1823dd4f-9b8c-4ab6-ab4e-7397a3684615"
 
 
 @dataclass(frozen=True)
@@ -66,17 +69,14 @@ def assign(
 
 @dataclass(frozen=True)
 class IdentityArgs:
-    """What an identity needs.
+    """What an identity needs."""
 
-    Required: `subscription`, `group` (name of the resource group), `location`, `tags`.
-    Required: `grants`; an identity without roles is of no use.
-    """
-
-    subscription: str
+    place: Place
+    """Required. The stack that it belongs to."""
     group: pulumi.Input[str]
-    location: str
-    tags: Mapping[str, str]
+    """Required. Name of the resource group that it lies in."""
     grants: Sequence[Grant]
+    """Required. Its roles; an identity without any is of no use."""
 
 
 class Identity(pulumi.ComponentResource):
@@ -93,12 +93,16 @@ class Identity(pulumi.ComponentResource):
         super().__init__("tunestack:infra:Identity", name, None, opts)
         within = pulumi.ResourceOptions(parent=self)
         identity = managedidentity.UserAssignedIdentity(
-            name, resource_group_name=args.group, location=args.location, tags=args.tags, opts=within
+            name,
+            resource_group_name=args.group,
+            location=args.place.location,
+            tags=args.place.tags,
+            opts=within,
         )
         self.id = identity.id
         self.principal_id = identity.principal_id
         self.ready: Sequence[pulumi.Resource] = [
-            assign(name, grant, args.subscription, self.principal_id, "ServicePrincipal", within)
+            assign(name, grant, args.place.subscription, self.principal_id, "ServicePrincipal", within)
             for grant in args.grants
         ]
         self.register_outputs({"id": self.id, "principal_id": self.principal_id})
@@ -106,35 +110,41 @@ class Identity(pulumi.ComponentResource):
 
 @dataclass(frozen=True)
 class OperatorsArgs:
-    """What the operators' rights need.
+    """What the operators' rights need."""
 
-    Required: `subscription`, `workspace_id` and `storage_id`.
-    Optional: `operators`; none where those who run the scripts have these rights from elsewhere.
-    """
-
-    subscription: str
-    workspace_id: pulumi.Input[str]
-    storage_id: pulumi.Input[str]
-    operators: Sequence[Operator] = ()
+    place: Place
+    """Required. The stack, whose dial `operators` names who gets them."""
+    grants: Sequence[Grant]
+    """Required. The roles that each of them gets."""
 
 
 class Operators(pulumi.ComponentResource):
-    """The rights of those who run the scripts: all of the workspace but its clusters, and the data in its blobs.
+    """The rights of those who run the scripts, people and pipelines alike, each under its own type.
 
-    An owner of the subscription needs the second one too: without shared keys, data takes a data role. It gives no
-    right to change clusters or to hand out roles.
+    An owner of the subscription needs them too: without shared keys, data takes a data role. It gives no right to
+    change clusters or to hand out roles, and knows nobody by name: only object ids.
     """
 
     def __init__(self, name: str, args: OperatorsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("tunestack:infra:Operators", name, None, opts)
         within = pulumi.ResourceOptions(parent=self)
-        grants = (
-            Grant(Role.DATA_SCIENTIST, "workspace", args.workspace_id),
-            Grant(Role.BLOB_CONTRIBUTOR, "storage", args.storage_id),
-        )
-        for operator in args.operators:
-            for grant in grants:
+        for operator in args.place.settings.operators:
+            for grant in args.grants:
                 assign(
-                    f"{name}-{operator.object_id}", grant, args.subscription, operator.object_id, operator.kind, within
+                    f"{name}-{operator.object_id}",
+                    grant,
+                    args.place.subscription,
+                    operator.object_id,
+                    operator.kind,
+                    within,
                 )
         self.register_outputs({})
+
+
+def on_workspace(workspace_id: pulumi.Input[str], storage_id: pulumi.Input[str]) -> Sequence[Grant]:
+    """What running the scripts takes: all of the workspace but its clusters, and the data in blobs and file shares."""
+    return (
+        Grant(Role.DATA_SCIENTIST, "workspace", workspace_id),
+        Grant(Role.BLOB_CONTRIBUTOR, "storage", storage_id),
+        Grant(Role.FILE_CONTRIBUTOR, "storage", storage_id),
+    )

@@ -173,6 +173,9 @@ DIALS: Mapping[str, Dial] = {
     ),
     "maxInstances": Dial(_whole(1, MOST_INSTANCES), "1"),
     "gpuQuota": Dial(_whole(0, 100_000), "0"),
+    "exemptGroups": Dial(
+        _list_of(r"[\w.()-]{1,89}[\w()-]", "a resource group's name"), "rg-tunestack-dev", is_list=True
+    ),
 }
 
 

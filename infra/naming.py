@@ -31,6 +31,12 @@ KEY_VAULT = Kind("kv", 24)
 CONTAINER_REGISTRY = Kind("cr", 50, joint="")
 WORKSPACE = Kind("mlw", 33)
 IDENTITY = Kind("id", 128)
+VIRTUAL_NETWORK = Kind("vnet", 64)
+PRIVATE_ENDPOINT = Kind("pep", 64)
+ACTION_GROUP = Kind("ag", 260)
+ALERT = Kind("alert", 260)
+BUDGET = Kind("budget", 63)
+ML_REGISTRY = Kind("mlr", 33)
 # No abbreviation: the name is the first label of the address that callers see.
 ENDPOINT = Kind("", 32)
 

@@ -22,7 +22,7 @@ RESERVE_PERCENT = 120
 
 
 def problems(settings: Settings, today: date | None = None) -> list[str]:
-    """Every rule that the settings break, in words; none when all is well. `today`: sizes retired by then are refused."""
+    """Every rule that the settings break, in words. A size retired by `today` is one of them."""
     rules = _REGISTRY if settings.purpose == "registry" else _ENVIRONMENT
     found = [line for rule in rules for line in rule(settings)]
     return found + (_retired(settings, today or date.today()) if settings.purpose == "environment" else [])

@@ -59,6 +59,7 @@ class Settings:
     shared_registry: str
     max_instances: int
     gpu_quota: int
+    exempt_groups: tuple[str, ...]
 
     @classmethod
     def read(cls, configuration: Mapping[str, Any]) -> Settings:

@@ -84,7 +84,7 @@ class Program(pulumi.runtime.Mocks):
         if made.token == IDENTITY:
             state["principalId"] = f"principal of {made.name}"
         identity = made.inputs.get("identity")
-        if identity:
+        if identity and "userAssignedIdentities" in identity:
             # A list on the way in is a map on the way out, and the SDK checks the type of what comes back.
             named = {resource_id: {} for resource_id in identity["userAssignedIdentities"]}
             state["identity"] = {**identity, "userAssignedIdentities": named}
@@ -122,11 +122,17 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         given = project_defaults() if configuration is None else configuration
         monkeypatch.setenv("PULUMI_CONFIG", json.dumps(given))
         monkeypatch.setattr(pulumi, "export", program.outputs.__setitem__)
+        # Mocks have no engine that could call a hook back.
+        monkeypatch.setattr("pulumi.resource_hooks.register_resource_hook", lambda hook: asyncio.ensure_future(_done()))
         # Pulumi keeps its run in context variables: in a context of its own, no run sees the one before it.
         contextvars.Context().run(asyncio.run, _execute(program, stack))
         return program
 
     return run_program
+
+
+async def _done() -> None:
+    """A registration that has happened."""
 
 
 async def _execute(program: Program, stack: str) -> None:

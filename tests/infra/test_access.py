@@ -43,7 +43,11 @@ def test_operators_get_the_workspace_and_its_data_under_their_own_type(run: Run)
     assert added == {
         (who, role, where)
         for who in (USER, PIPELINE)
-        for role, where in (("DATA_SCIENTIST", "Workspace"), ("BLOB_CONTRIBUTOR", "StorageAccount"))
+        for role, where in (
+            ("DATA_SCIENTIST", "Workspace"),
+            ("BLOB_CONTRIBUTOR", "StorageAccount"),
+            ("FILE_CONTRIBUTOR", "StorageAccount"),
+        )
     }
     types = {
         found.inputs["principalId"]: found.inputs["principalType"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from dataclasses import fields
 
 import pulumi
@@ -22,23 +24,58 @@ def test_the_outputs_are_exactly_the_fields_that_scripts_read(run: Run) -> None:
     assert (found.cpu_cluster, found.gpu_cluster) == ("cpu-cluster", "gpu-cluster")
 
 
-@pytest.mark.parametrize("stack", ["local", "dev", "prod"])
-def test_every_committed_stack_file_makes_the_same_resources(run: Run, stack: str) -> None:
+ALWAYS = {
+    "applicationinsights:Component",
+    "authorization:RoleAssignment",
+    "consumption:Budget",
+    "containerregistry:Registry",
+    "keyvault:Vault",
+    f"{ML}:Compute",
+    f"{ML}:OnlineEndpoint",
+    f"{ML}:Workspace",
+    "managedidentity:UserAssignedIdentity",
+    "monitor:DiagnosticSetting",
+    "operationalinsights:Workspace",
+    "resources:ResourceGroup",
+    "storage:StorageAccount",
+}
+WATCHED = {"monitor:ActionGroup", "monitor:MetricAlert"}
+PRIVATE = {
+    f"{ML}:ManagedNetworkSettingsRule",
+    "network:PrivateDnsZoneGroup",
+    "network:PrivateEndpoint",
+    "network:Subnet",
+    "network:VirtualNetwork",
+    "privatedns:PrivateZone",
+    "privatedns:VirtualNetworkLink",
+}
+
+
+@pytest.mark.parametrize(
+    ("stack", "kinds"),
+    [
+        ("local", ALWAYS | WATCHED),
+        ("dev", ALWAYS),
+        ("prod", ALWAYS | WATCHED | PRIVATE),
+        (
+            "shared",
+            {
+                "authorization:PolicyAssignment",
+                "consumption:Budget",
+                f"{ML}:Registry",
+                "resources:ResourceGroup",
+            },
+        ),
+    ],
+)
+def test_every_committed_stack_file_makes_what_its_dials_say(run: Run, stack: str, kinds: set[str]) -> None:
     subscription = LOCAL_SUBSCRIPTION if stack == "local" else SUBSCRIPTION
     program = run(stack_file(stack), stack=stack, subscription=subscription)
-    assert sorted({found.token for found in program.resources if found.token.startswith("azure-native:")}) == [
-        "azure-native:applicationinsights:Component",
-        "azure-native:authorization:RoleAssignment",
-        "azure-native:containerregistry:Registry",
-        "azure-native:keyvault:Vault",
-        f"azure-native:{ML}:Compute",
-        f"azure-native:{ML}:OnlineEndpoint",
-        f"azure-native:{ML}:Workspace",
-        "azure-native:managedidentity:UserAssignedIdentity",
-        "azure-native:operationalinsights:Workspace",
-        "azure-native:resources:ResourceGroup",
-        "azure-native:storage:StorageAccount",
-    ]
+    assert {
+        found.token.removeprefix("azure-native:")
+        for found in program.resources
+        if found.token.startswith("azure-native:")
+    } == kinds
 
 
 def test_nothing_takes_a_key(run: Run) -> None:
@@ -92,16 +129,34 @@ def test_the_endpoint_takes_the_auth_mode_of_its_dial(run: Run, mode: str) -> No
     assert program.one(f"{ML}:OnlineEndpoint").inputs["properties"]["authMode"] == mode
 
 
-def test_every_resource_that_can_carry_tags_does(run: Run) -> None:
-    program = run({**project_defaults(), "tunestack:owner": "team"})
+@pytest.mark.parametrize("stack", ["dev", "prod", "shared"])
+def test_every_resource_that_can_carry_tags_does(run: Run, stack: str) -> None:
+    program = run({**stack_file(stack), "tunestack:owner": "team"}, stack=stack)
+    wanted = {"project": "tunestack", "stack": stack, "managed-by": "pulumi", "owner": "team"}
+    without = set()
     for found in program.resources:
-        if found.token.startswith("azure-native:") and "RoleAssignment" not in found.token:
-            assert found.inputs["tags"] == {
-                "project": "tunestack",
-                "stack": "dev",
-                "managed-by": "pulumi",
-                "owner": "team",
-            }, found.token
+        if not found.token.startswith("azure-native:"):
+            continue
+        if "tags" in taken_by(found.token):
+            assert found.inputs["tags"] == wanted, found.name
+        else:
+            without.add(found.token.rpartition(":")[2])
+    assert without <= {
+        "Budget",
+        "DiagnosticSetting",
+        "ManagedNetworkSettingsRule",
+        "PolicyAssignment",
+        "PrivateDnsZoneGroup",
+        "RoleAssignment",
+        "Subnet",
+    }
+
+
+def taken_by(token: str) -> set[str]:
+    """The inputs that the SDK's class takes."""
+    _, module, name = token.split(":")
+    made = getattr(importlib.import_module(f"pulumi_azure_native.{module}"), name)
+    return set(inspect.signature(made._internal_init).parameters)
 
 
 def test_protection_covers_what_holds_state_and_only_where_it_is_asked_for(run: Run) -> None:
