@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tunestack.errors import UsageError
 from tunestack.recipe import mapping, validated
@@ -35,6 +35,35 @@ class RequestSettings(_Strict):
     max_concurrent_requests_per_instance: int | None = Field(default=None, ge=1)
 
 
+class Autoscale(_Strict):
+    """Machines between `min` and `max`: one more above a threshold of a metric, one less below the other.
+
+    The metric is the deployment's own, averaged over all its machines and `minutes`.
+    """
+
+    min: int = Field(ge=1, le=50)
+    max: int = Field(ge=1, le=50)
+    metric: Literal[
+        "CpuUtilizationPercentage", "GpuUtilizationPercentage", "GpuMemoryUtilizationPercentage", "RequestsPerMinute"
+    ]
+    out_above: float = Field(gt=0)
+    in_below: float = Field(ge=0)
+    minutes: int = Field(default=5, ge=1, le=720)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Autoscale:
+        problems = []
+        if self.max < self.min:
+            problems.append(f"max is {self.max}, below min, which is {self.min}")
+        if self.in_below >= self.out_above:
+            problems.append(f"in_below is {self.in_below:g}, not below out_above, which is {self.out_above:g}")
+        if self.metric.endswith("Percentage") and self.out_above >= 100:
+            problems.append(f"out_above is {self.out_above:g}, which no percentage gets above")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
 class Settings(_Strict):
     """Machine and count decide the cost, so they have no default here."""
 
@@ -46,6 +75,16 @@ class Settings(_Strict):
     request_settings: RequestSettings = RequestSettings()
     environment_variables: dict[str, str] = {}
     app_insights_enabled: bool = False
+    autoscale: Autoscale | None = None
+
+    @model_validator(mode="after")
+    def _count_within(self) -> Settings:
+        scale = self.autoscale
+        if scale and not scale.min <= self.instance_count <= scale.max:
+            raise ValueError(
+                f"instance_count is {self.instance_count}, not between autoscale's {scale.min} and {scale.max}"
+            )
+        return self
 
     def arguments(self) -> dict[str, Any]:
         """As keyword arguments of `ManagedOnlineDeployment`."""
