@@ -34,7 +34,9 @@ def parser() -> cli.Parser:
     flags.add_argument("--live", action="store_true", help="add the deployments that the stack has now")
     flags.add_argument("--plan", type=Path, metavar="FILE", help="what `pulumi preview --json` wrote (else it is run)")
     flags.add_argument("--offline", action="store_true", help="ask nobody: the stack's file and the dated table")
-    flags.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there, for a pull request")
+    flags.add_argument(
+        "--markdown", action="store_true", help="print the table, for a pull request, instead of the sum"
+    )
     flags.workspace_flags()
     return flags
 
@@ -58,12 +60,12 @@ def run(options: argparse.Namespace) -> cli.Result:
     tables.show(f"stack {options.stack}, {dials['location']}", cost_report.COLUMNS, report.rows())
     for note in report.bill.notes:
         cli.note(note)
-    if options.markdown:
-        options.markdown.write_text(report.markdown())
+    shown = report.markdown() if options.markdown else f"{report.bill.month:.2f}"
     if report.is_over:
-        raise GateSaidNo(report.verdict, fix="Turn dials down, or raise it: pulumi config set budget DOLLARS")
+        fix = "Turn dials down, or raise it: pulumi config set budget DOLLARS"
+        raise GateSaidNo(report.verdict, fix=fix, shown=shown if options.markdown else "")
     cli.note(report.verdict)
-    return cli.Result(f"{report.bill.month:.2f}", report.record)
+    return cli.Result(shown, report.record)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tunestack.errors import Interrupted, TunestackError, UsageError
+from tunestack.errors import GateSaidNo, Interrupted, TunestackError, UsageError
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,8 @@ def main(parser: Parser, run: Run, argv: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
+        if isinstance(error, GateSaidNo) and error.shown:
+            print(error.shown, file=stdout, flush=True)
         return _report(error)
     print(json.dumps(result.record, indent=2, default=str) if options.json else result.handle, file=stdout, flush=True)
     return 0

@@ -66,9 +66,13 @@ class EndedBadly(TunestackError):
 
 
 class GateSaidNo(TunestackError):
-    """All worked, and the answer is no."""
+    """All worked, and the answer is no; `shown` is what belongs on stdout all the same, such as a table."""
 
     code = 5
+
+    def __init__(self, *problems: str, fix: str = "", details: Sequence[str] = (), shown: str = "") -> None:
+        super().__init__(*problems, fix=fix, details=details)
+        self.shown = shown
 
 
 class Interrupted(TunestackError):
