@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from localcloud import client
-from localcloud.cloud import Cloud
+from localcloud.cloud import PRINCIPAL_ID, SUBSCRIPTION, Cloud
 from localcloud.operations import Clock
 from localcloud.server import Options, Server
 
@@ -55,6 +56,18 @@ class RunningCloud:
 
     def arm(self, method: str, path: str, body: Any = None) -> Any:
         return self.running.arm(method, path, body)
+
+    def grant(self, role: str, scope: str, principal: str = PRINCIPAL_ID) -> str:
+        """Assign a role (a GUID) at a scope, to the throw-away principal unless told otherwise; the assignment's id."""
+        name = uuid.uuid5(uuid.NAMESPACE_URL, f"{scope}|{principal}|{role}".lower())
+        path = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{name}"
+        definition = f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Authorization/roleDefinitions/{role}"
+        body = {"roleDefinitionId": definition, "principalId": principal, "principalType": "ServicePrincipal"}
+        self.arm("PUT", f"{path}?api-version=2022-04-01", {"properties": body})
+        return path
+
+    def revoke(self, assignment: str) -> None:
+        self.arm("DELETE", f"{assignment}?api-version=2022-04-01")
 
 
 @contextmanager

@@ -18,6 +18,10 @@ from typing import Any
 Body = dict[str, Any]
 
 STATE_VERSION = 1
+_ACCESS = (
+    *("microsoft.authorization/roleassignments", "microsoft.authorization/roledefinitions"),
+    *("microsoft.machinelearningservices/workspaces", "onlineendpoints"),  # their identities have roles by themselves
+)
 
 _SCHEMA = """
 CREATE TABLE resource (
@@ -80,6 +84,8 @@ class Store:
 
     def __init__(self, path: Path | None = None) -> None:
         self._lock = threading.RLock()
+        # Goes up with every change that may concern who may do what; `permissions` remembers answers until then.
+        self.access_revision = 0
         self._db = sqlite3.connect(str(path) if path else ":memory:", check_same_thread=False, isolation_level=None)
         version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
         if version == 0:
@@ -124,6 +130,8 @@ class Store:
         """Write the whole body; true when the resource is new."""
         at, text = place(resource_id), json.dumps(body)
         with self._lock:
+            if at.kind in _ACCESS:
+                self.access_revision += 1
             changed = self._db.execute("UPDATE resource SET body = ? WHERE key = ?", (text, at.key)).rowcount
             if changed:
                 return False
@@ -137,6 +145,7 @@ class Store:
         """Remove the resource and everything beneath it; the number of resources that went."""
         key = resource_id.lower().rstrip("/")
         with self._lock:
+            self.access_revision += 1  # assignments at the resource go with it
             # '0' is the character after '/': the range holds exactly the keys that begin with key + '/'.
             return self._db.execute(
                 "DELETE FROM resource WHERE key = ? OR (key > ? AND key < ?)", (key, key + "/", key + "0")

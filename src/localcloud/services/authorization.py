@@ -1,7 +1,11 @@
-"""Role definitions and role assignments at any scope. They are kept and checked, not enforced."""
+"""Role definitions, built-in and custom, and role assignments at any scope. What they allow is `permissions`' matter.
+
+The throw-away principal is the subscription's owner from the start; its assignment is not listed.
+"""
 
 from __future__ import annotations
 
+import re
 import uuid
 
 from starlette.requests import Request
@@ -19,39 +23,20 @@ from localcloud.arm import (
     route,
     timestamp,
 )
-from localcloud.cloud import PRINCIPAL_ID, Cloud
+from localcloud.cloud import PRINCIPAL_ID, SUBSCRIPTION, Cloud
+from localcloud.conditions import Condition, NotUnderstood
+from localcloud.permissions import ASSIGNMENTS, DEFINITIONS, permissions_of
 from localcloud.store import Body
 
-PROVIDER = "Microsoft.Authorization"
-ASSIGNMENTS = f"{PROVIDER}/roleAssignments"
 _AT = f"/{{scope:path}}/providers/{ASSIGNMENTS}"
-_DEFINITION = f"/{{scope:path}}/providers/{PROVIDER}/roleDefinitions"
+_DEFINITION = f"/{{scope:path}}/providers/{DEFINITIONS}"
+_DEFINITION_MEMBERS = ("roleName", "description", "type", "permissions", "assignableScopes")
 _MEMBERS = (
     *("roleDefinitionId", "principalId", "principalType", "description", "condition", "conditionVersion"),
     "delegatedManagedIdentityResourceId",
 )
 _READ_ONLY = ("scope", "createdOn", "createdBy", "updatedOn", "updatedBy")
 _PRINCIPAL_TYPES = ("User", "Group", "ServicePrincipal", "ForeignGroup", "Device")
-
-# Built-in roles by their GUID; source: Azure built-in roles, read 2026-11.
-ROLES = {
-    "8e3af657-a8ff-443c-a75c-2fe8c4bcb635": "Owner",
-    "b24988ac-6180-42a0-ab88-20f7382dd24c": "Contributor",
-    "acdd72a7-3385-48ef-bd42-f606fba81ae7": "Reader",
-    "b78c5d69-af96-48a3-bf8d-a8b4d589de94": "Azure AI Administrator",
-    "ba92f5b4-2d11-453d-a403-e96b0029c9fe": "Storage Blob Data Contributor",
-    "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1": "Storage Blob Data Reader",
-    "69566ab7-960f-475b-8e7c-b3118f30c6bd": "Storage File Data Privileged Contributor",
-    "00482a5a-887f-4fb3-b363-3b7fe8e74483": "Key Vault Administrator",
-    "b86a8fe4-44ce-4948-aee5-eccb2c155cd7": "Key Vault Secrets Officer",
-    "b556d68e-0be0-4f35-a333-ad7ee1ce17ea": "Azure AI Enterprise Network Connection Approver",
-    "7f951dda-4ed3-4680-a7ca-43fe172d538d": "AcrPull",
-    "635dd51f-9968-44d3-b7fb-6d9a6bd613ae": "AzureML Metrics Writer (preview)",
-    "f6c7c914-8db3-469d-8ca1-694a8f32e121": "AzureML Data Scientist",
-    "e503ece1-11d0-4e8e-8e2c-7a6c3bf38815": "AzureML Compute Operator",
-    "1823dd4f-9b8c-4ab6-ab4e-7397a3684615": "AzureML Registry User",
-    "f58310d9-a9f6-439a-9e8d-f62e7b41a168": "Role Based Access Control Administrator",
-}
 
 # -- routes ----------------------------------------------------------------------------------------------------
 
@@ -65,6 +50,8 @@ def routes(cloud: Cloud) -> list[Route]:
         route(f"{_AT}/{{name}}", ["DELETE"], service.delete),
         route(_DEFINITION, ["GET"], service.list_definitions),
         route(f"{_DEFINITION}/{{name}}", ["GET"], service.get_definition),
+        route(f"{_DEFINITION}/{{name}}", ["PUT"], service.put_definition),
+        route(f"{_DEFINITION}/{{name}}", ["DELETE"], service.delete_definition),
     ]
 
 
@@ -75,7 +62,7 @@ class RoleAssignments:
     """Assignments at the subscription, a group or a resource, and the built-in definitions."""
 
     def __init__(self, cloud: Cloud) -> None:
-        self._cloud = cloud
+        self._cloud, self._permissions = cloud, permissions_of(cloud)
 
     async def list_assignments(self, request: Request) -> Response:
         require_api_version(request)
@@ -112,6 +99,8 @@ class RoleAssignments:
             "updatedBy": PRINCIPAL_ID,
         }
         whole = envelope(wanted, {"properties": shaped}, old, self._cloud.clock.now())
+        if old is None:
+            self._permissions.begin_later(wanted)
         self._cloud.store.put(wanted, whole)
         return json_response(whole, 200 if old else 201)
 
@@ -135,17 +124,71 @@ class RoleAssignments:
         return json_response(found)
 
     async def list_definitions(self, request: Request) -> Response:
+        """All that may be assigned at the scope; `$filter` by roleName or by type, as clients look a role up."""
         require_api_version(request)
-        return page(request, [_definition(name) for name in ROLES])
+        scope = self._scope(request).lower()
+        found = [role.body for role in self._permissions.all_roles() if not role.custom]
+        for body in self._cloud.store.beneath("/subscriptions", DEFINITIONS):
+            if any(_is_within(scope, each) for each in body["properties"]["assignableScopes"]):
+                found.append(body)
+        wanted = dict(re.findall(r"(roleName|type)\s+eq\s+'([^']*)'", request.query_params.get("$filter", "")))
+        return page(request, [body for body in found if wanted.items() <= body["properties"].items()])
 
     async def get_definition(self, request: Request) -> Response:
         require_api_version(request)
         name = request.path_params["name"].lower()
-        if name not in ROLES:
-            raise _no_role(name)
-        return json_response(_definition(name))
+        return json_response(self._definition(name))
+
+    async def put_definition(self, request: Request) -> Response:
+        """A custom role, kept at the subscription."""
+        require_api_version(request)
+        name, body = request.path_params["name"].lower(), await read_json(request)
+        properties = body.get("properties") or {}
+        known = self._permissions.role(name)
+        if known and not known.custom:
+            raise ArmError(409, "RoleDefinitionUpdateNotPermitted", f"The built-in role '{name}' cannot be changed.")
+        if self._cloud.strict:
+            refuse_unknown(properties, _DEFINITION_MEMBERS, "properties")
+        for member in ("roleName", "permissions", "assignableScopes"):
+            if not properties.get(member):
+                raise ArmError(400, "BadRequestFormat", f"The required member 'properties.{member}' is missing.")
+        same = [role for role in self._permissions.all_roles() if role.role_name == properties["roleName"]]
+        if any(role.name != name for role in same):
+            raise ArmError(
+                409, "RoleDefinitionWithSameNameExists", f"A role named '{properties['roleName']}' exists already."
+            )
+        wanted = f"/subscriptions/{SUBSCRIPTION}/providers/{DEFINITIONS}/{name}"
+        old = self._cloud.store.get(wanted)
+        shaped = {**properties, "type": "CustomRole"}
+        whole = envelope(wanted, {"properties": shaped}, old, self._cloud.clock.now())
+        self._cloud.store.put(wanted, whole)
+        return json_response(whole, 201)
+
+    async def delete_definition(self, request: Request) -> Response:
+        require_api_version(request)
+        name = request.path_params["name"].lower()
+        found = self._cloud.store.get(f"/subscriptions/{SUBSCRIPTION}/providers/{DEFINITIONS}/{name}")
+        if found is None:
+            return Response(status_code=204)
+        for assignment in self._cloud.store.beneath("/subscriptions", ASSIGNMENTS):
+            if assignment["properties"]["roleDefinitionId"].lower().endswith(name):
+                raise ArmError(
+                    400, "RoleDefinitionHasAssignments", f"There are existing role assignments to the role '{name}'."
+                )
+        self._cloud.store.delete(found["id"])
+        return json_response(found)
 
     # -- model -------------------------------------------------------------------------------------------------
+
+    def _definition(self, name: str) -> Body:
+        role = self._permissions.role(name)
+        if role is None:
+            raise _no_role(name)
+        if not role.custom:
+            return role.body
+        found = self._cloud.store.get(f"/subscriptions/{SUBSCRIPTION}/providers/{DEFINITIONS}/{name}")
+        assert found is not None
+        return found
 
     def _scope(self, request: Request) -> str:
         scope: str = "/" + request.path_params["scope"].strip("/")
@@ -166,8 +209,13 @@ class RoleAssignments:
             if not properties.get(member):
                 raise ArmError(400, "BadRequestFormat", f"The required member 'properties.{member}' is missing.")
         role = properties["roleDefinitionId"].rpartition("/")[2].lower()
-        if role not in ROLES:
+        if self._permissions.role(role) is None:
             raise _no_role(role)
+        if properties.get("condition"):
+            try:
+                Condition(properties["condition"])
+            except NotUnderstood as error:
+                raise ArmError(400, "InvalidCondition", str(error)) from None
         kind = properties.get("principalType") or "User"
         if kind not in _PRINCIPAL_TYPES:
             raise ArmError(400, "InvalidPrincipalType", f"The principal type '{kind}' is not known.")
@@ -204,10 +252,6 @@ def _no_role(name: str) -> ArmError:
     )
 
 
-def _definition(name: str) -> Body:
-    return {
-        "id": f"/providers/{PROVIDER}/roleDefinitions/{name}",
-        "name": name,
-        "type": f"{PROVIDER}/roleDefinitions",
-        "properties": {"roleName": ROLES[name], "type": "BuiltInRole", "assignableScopes": ["/"]},
-    }
+def _is_within(scope: str, outer: str) -> bool:
+    outer = outer.lower().rstrip("/")
+    return scope == outer or scope.startswith(f"{outer}/") or outer.startswith(f"{scope}/")

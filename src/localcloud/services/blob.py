@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from localcloud.arm import ArmRoute
-from localcloud.cloud import PRINCIPAL_ID, TENANT, Cloud
+from localcloud.cloud import TENANT, Cloud
 from localcloud.services.blob_access import VERSION, BlobAccess
 from localcloud.services.blob_answers import (
     add_blob,
@@ -82,8 +82,8 @@ class BlobService:
     async def on_account(self, request: Request, account: str) -> Response:
         what = (request.method, request.query_params.get("restype", ""), request.query_params.get("comp", ""))
         if what == ("POST", "service", "userdelegationkey"):
-            self._access.check(request, account, "", None, "")
-            return self._delegation_key(account, await request.body())
+            principal = self._access.check(request, account, "", None, "")
+            return self._delegation_key(account, principal, await request.body())
         if what == ("GET", "", "list"):
             self._access.check(request, account, "", None, "l")
             return self._list_containers(request, account)
@@ -207,7 +207,7 @@ class BlobService:
         stat = self._blobs.require_container(account, container).stat()
         return {"ETag": f'"0x{stat.st_ino:X}"', "Last-Modified": http_date(stat.st_mtime)}
 
-    def _delegation_key(self, account: str, body: bytes) -> Response:
+    def _delegation_key(self, account: str, principal: str, body: bytes) -> Response:
         try:
             asked = {element.tag: element.text or "" for element in ElementTree.fromstring(body)}
             start, expiry = asked.get("Start", ""), asked["Expiry"]
@@ -215,13 +215,13 @@ class BlobService:
             raise BlobError(400, "InvalidXmlDocument", "The body must be a KeyInfo with Start and Expiry.") from None
         root = ElementTree.Element("UserDelegationKey")
         for tag, text in (
-            ("SignedOid", PRINCIPAL_ID),
+            ("SignedOid", principal),
             ("SignedTid", TENANT),
             ("SignedStart", start),
             ("SignedExpiry", expiry),
             ("SignedService", "b"),
             ("SignedVersion", VERSION),
-            ("Value", self._access.delegation_key(account, start, expiry)),
+            ("Value", self._access.delegation_key(account, principal, start, expiry)),
         ):
             ElementTree.SubElement(root, tag).text = text
         return xml_response(root)

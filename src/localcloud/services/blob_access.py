@@ -1,7 +1,7 @@
 """Who may touch a blob: account keys, shared-key signatures, shared access signatures and bearer tokens.
 
-String forms are those of the public Storage REST reference. Role assignments are not consulted: the throw-away
-principal may read and write every account of the local cloud.
+String forms are those of the public Storage REST reference. A bearer token needs a role with the operation's data
+action, and so does whoever signed with a user delegation key: Owner alone touches no blob.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from starlette.requests import Request
 
 from localcloud.arm import ArmError
 from localcloud.cloud import PRINCIPAL_ID, TENANT, Cloud
+from localcloud.permissions import permissions_of
 from localcloud.services import entra
 from localcloud.services.blob_files import BlobError
 from localcloud.store import Body
@@ -38,6 +39,20 @@ _SIGNED_HEADERS = (
 )
 _DELEGATION = ("skoid", "sktid", "skt", "ske", "sks", "skv", "saoid", "suoid", "scid", "skdutid", "sduoid")
 _SPACES = re.compile(r"\s+")
+_SERVICE = "Microsoft.Storage/storageAccounts/blobServices"
+# (in a container, of a blob, letters) -> the operation's action and whether it is a data action.
+_ACTIONS = {
+    (False, False, ""): ("generateUserDelegationKey/action", False),
+    (False, False, "l"): ("containers/read", False),
+    (True, False, "cw"): ("containers/write", False),
+    (True, False, "rl"): ("containers/read", False),
+    (True, False, "d"): ("containers/delete", False),
+    (True, False, "l"): ("containers/blobs/read", True),
+    (True, True, "r"): ("containers/blobs/read", True),
+    (True, True, "cw"): ("containers/blobs/write", True),
+    (True, True, "w"): ("containers/blobs/write", True),
+    (True, True, "d"): ("containers/blobs/delete", True),
+}
 _TAIL = ("sip", "spr", "sv", "sr", "snapshot", "ses", "rscc", "rscd", "rsce", "rscl", "rsct")
 _CHALLENGE = {
     "WWW-Authenticate": f"Bearer authorization_uri=https://login.microsoftonline.com/{TENANT}/oauth2/authorize "
@@ -82,9 +97,9 @@ class BlobAccess:
         self._cloud.store.put_record("storage-key", name, {"generation": record["generation"] + 1})
         return self.account_key(account, number)
 
-    def delegation_key(self, account: str, start: str, expiry: str) -> str:
-        """The user delegation key of the throw-away principal for a span of time."""
-        return self._derive(f"delegation:{account.lower()}:{start}:{expiry}")
+    def delegation_key(self, account: str, principal: str, start: str, expiry: str) -> str:
+        """The user delegation key of a principal (an object id) for a span of time."""
+        return self._derive(f"delegation:{account.lower()}:{principal}:{start}:{expiry}")
 
     def _derive(self, text: str) -> str:
         secret = self._cloud.client_secret.encode()
@@ -103,11 +118,18 @@ class BlobAccess:
     # -- signing -----------------------------------------------------------------------------------------------
 
     def sas(
-        self, account: str, container: str, blob: str | None = None, *, permissions: str = "r", hours: float = 1
+        self,
+        account: str,
+        container: str,
+        blob: str | None = None,
+        *,
+        permissions: str = "r",
+        hours: float = 1,
+        signer: str = PRINCIPAL_ID,
     ) -> str:
         """A shared access signature for a container or one blob, as a query string.
 
-        Signed with a user delegation key where the account refuses shared keys.
+        Signed with the user delegation key of `signer` (an object id) where the account refuses shared keys.
         """
         now = self._cloud.clock.now()
         fields = {
@@ -120,7 +142,7 @@ class BlobAccess:
         }
         if not self.allows_shared_key(account):
             fields |= {
-                "skoid": PRINCIPAL_ID,
+                "skoid": signer,
                 "sktid": TENANT,
                 "skt": fields["st"],
                 "ske": fields["se"],
@@ -131,11 +153,18 @@ class BlobAccess:
         return urlencode(fields, quote_via=quote)
 
     def url(
-        self, account: str, container: str, blob: str | None = None, *, permissions: str = "r", hours: float = 1
+        self,
+        account: str,
+        container: str,
+        blob: str | None = None,
+        *,
+        permissions: str = "r",
+        hours: float = 1,
+        signer: str = PRINCIPAL_ID,
     ) -> str:
         """A signed address that needs no other credential."""
         path = f"/{quote(blob)}" if blob else ""
-        query = self.sas(account, container, blob, permissions=permissions, hours=hours)
+        query = self.sas(account, container, blob, permissions=permissions, hours=hours, signer=signer)
         return f"https://{account}.blob.core.windows.net/{container}{path}?{query}"
 
     def _sas_signatures(
@@ -158,13 +187,17 @@ class BlobAccess:
         lines += [fields.get(name, "") for name in (*middle, *_TAIL)]
         text = "\n".join(lines)
         if delegated:
-            return [_sign(self.delegation_key(account, fields.get("skt", ""), fields.get("ske", "")), text)]
+            key = self.delegation_key(account, fields["skoid"], fields.get("skt", ""), fields.get("ske", ""))
+            return [_sign(key, text)]
         return [_sign(self.account_key(account, number), text) for number in (1, 2)]
 
     # -- checking ----------------------------------------------------------------------------------------------
 
-    def check(self, request: Request, account: str, container: str, blob: str | None, permissions: str) -> None:
-        """Refuse a request that may not do this; any one letter of `permissions` is enough for a SAS."""
+    def check(self, request: Request, account: str, container: str, blob: str | None, permissions: str) -> str:
+        """Refuse a request that may not do this; any one letter of `permissions` is enough for a SAS.
+
+        The object id of a bearer token is returned, else an empty text.
+        """
         self.account(account)
         header = request.headers.get("authorization")
         if "sig" in request.query_params:
@@ -182,9 +215,21 @@ class BlobAccess:
         else:
             audiences = ("https://storage.azure.com", f"https://{account}.blob.core.windows.net")
             try:
-                entra.check_token(self._cloud, header, audiences)
+                principal = str(entra.check_token(self._cloud, header, audiences)["oid"])
             except ArmError as error:
                 raise BlobError(401, "InvalidAuthenticationInfo", error.message, headers=_CHALLENGE) from None
+            self._require_role(principal, account, container, blob, permissions)
+            return principal
+        return ""
+
+    def _require_role(self, principal: str, account: str, container: str, blob: str | None, permissions: str) -> None:
+        """Actions as the Storage reference lists them per operation; what is in a container takes a data action."""
+        scope = self.account(account)["id"]
+        if container:
+            scope = f"{scope}/blobServices/default/containers/{container}"
+        action, data = _ACTIONS[bool(container), blob is not None, permissions]
+        if not permissions_of(self._cloud).allowed(principal, f"{_SERVICE}/{action}", scope, data=data):
+            raise _mismatch()
 
     def check_sas(
         self, fields: Mapping[str, str], account: str, container: str, blob: str | None, permissions: str
@@ -211,11 +256,10 @@ class BlobAccess:
                 f"Expiry [{fields['se']}] - Current [{_stamp(now)}]",
             )
         if not set(fields.get("sp", "")) & set(permissions):
-            raise BlobError(
-                403,
-                "AuthorizationPermissionMismatch",
-                "This request is not authorized to perform this operation using this permission.",
-            )
+            raise _mismatch()
+        if "skoid" in fields:
+            # What the signer may not do, its signature does not allow either.
+            self._require_role(fields["skoid"], account, container, blob, permissions)
 
     def _refuse_shared_key(self, account: str) -> None:
         if not self.allows_shared_key(account):
@@ -238,6 +282,14 @@ class BlobAccess:
                 "Server failed to authenticate the request. Make sure the value of Authorization header is formed "
                 "correctly including the signature.",
             )
+
+
+def _mismatch() -> BlobError:
+    return BlobError(
+        403,
+        "AuthorizationPermissionMismatch",
+        "This request is not authorized to perform this operation using this permission.",
+    )
 
 
 def _stamp(moment: datetime) -> str:

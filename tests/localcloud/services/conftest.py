@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from localcloud.arm import envelope
+from localcloud.permissions import BLOB_CONTRIBUTOR
 from localcloud.services.blob_access import BlobAccess
 from localcloud.services.blob_files import Blobs
 from tests.conftest import RunningCloud
@@ -41,6 +42,7 @@ class Account:
 def account(local_cloud: RunningCloud) -> Account:
     place(local_cloud, GROUP)
     place(local_cloud, STORAGE)
+    local_cloud.grant(BLOB_CONTRIBUTOR, STORAGE)
     cloud = local_cloud.cloud
     blobs = cloud.part(Blobs, lambda: Blobs(cloud))
     access = cloud.part(BlobAccess, lambda: BlobAccess(cloud))

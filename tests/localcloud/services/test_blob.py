@@ -31,6 +31,7 @@ from azure.storage.blob import (
     generate_container_sas,
 )
 
+from localcloud.permissions import BLOB_CONTRIBUTOR
 from tests.conftest import RunningCloud
 from tests.localcloud.services.conftest import GROUP, STORAGE, VERSION, Account, place
 
@@ -209,6 +210,7 @@ def test_an_account_made_by_arm_has_its_containers_and_takes_its_blobs_with_it(l
     body = {"location": "eastus", "kind": "StorageV2", "sku": {"name": "Standard_LRS"}}
     local_cloud.arm("PUT", STORAGE + VERSION, body)
     local_cloud.arm("PUT", f"{STORAGE}/blobServices/default/containers/data{VERSION}", {})
+    local_cloud.grant(BLOB_CONTRIBUTOR, STORAGE)
     client = ContainerClient("https://acct.blob.core.windows.net", "data", credential=DefaultAzureCredential())
     client.upload_blob("x", b"1")
     local_cloud.arm("DELETE", STORAGE + VERSION)

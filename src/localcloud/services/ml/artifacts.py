@@ -9,6 +9,7 @@ from starlette.routing import Route
 from localcloud.arm import ArmError, json_response, read_json, route
 from localcloud.cloud import Cloud
 from localcloud.runner.locations import LocationError, artifact_place
+from localcloud.services.acting import signer_of
 from localcloud.services.blob_access import BlobAccess
 from localcloud.services.blob_files import BlobError, Blobs
 from localcloud.services.ml.ids import WORKSPACE, require_workspace
@@ -140,8 +141,9 @@ def artifact_url(cloud: Cloud, workspace: str, run: str, path: str, permissions:
     """A signed address of one artifact, good for a day."""
     account, container, name = _place(cloud, workspace, run, path)
     access = cloud.part(BlobAccess, lambda: BlobAccess(cloud))
+    signer = signer_of(cloud, cloud.store.get(workspace))
     try:
-        return access.url(account, container, name, permissions=permissions, hours=24)
+        return access.url(account, container, name, permissions=permissions, hours=24, signer=signer)
     except BlobError as error:
         raise ArmError(404, "UserError", error.message) from None
 

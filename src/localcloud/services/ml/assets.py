@@ -29,6 +29,7 @@ from localcloud.arm import (
     route,
 )
 from localcloud.cloud import Cloud
+from localcloud.services.acting import signer_of
 from localcloud.services.blob_access import BlobAccess
 from localcloud.services.blob_files import Blobs
 from localcloud.services.ml.ids import WORKSPACE, last_part, require_workspace
@@ -176,7 +177,9 @@ class Assets:
                     "storageAccountArmId": storage,
                     "credential": {
                         "credentialType": "SAS",
-                        "sasUri": access.url(account, container, permissions="rcwl", hours=24),
+                        "sasUri": access.url(
+                            account, container, permissions="rcwl", hours=24, signer=signer_of(self._cloud, workspace)
+                        ),
                     },
                 },
             }
