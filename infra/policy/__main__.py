@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.policy.pack import level, policies
+from infra.policy.pack import level, policies, types
 from infra.policy.stack import serve
 
-serve("tunestack", policies(), level)
+serve("tunestack", policies(), types(), level)

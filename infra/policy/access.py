@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from infra.policy.rule import UNKNOWN, Resource, Rule, StackRule, of
+from infra.policy.rule import UNKNOWN, Resource, Rule, StackRule, elements, members, of
 from infra.policy.sources import azure_ml, learn, psrule
 
 ASSIGNMENT = "authorization:RoleAssignment"
@@ -32,6 +32,7 @@ KNOWN = {
     "00482a5a-887f-4fb3-b363-3b7fe8e74483": "Key Vault Administrator",
     "b86a8fe4-44ce-4948-aee5-eccb2c155cd7": "Key Vault Secrets Officer",
     "7f951dda-4ed3-4680-a7ca-43fe172d538d": "AcrPull",
+    "8311e382-0749-4cb8-b61a-304f252e45ec": "AcrPush",
     "acdd72a7-3385-48ef-bd42-f606fba81ae7": "Reader",
     "f58310d9-a9f6-439a-9e8d-f62e7b41a168": "Role Based Access Control Administrator",
 }
@@ -81,9 +82,9 @@ def principal_type_fits(stack: Sequence[Resource]) -> Iterator[tuple[str, Resour
 
 
 def actions_are_named(definition: Resource) -> Iterator[str]:
-    for permission in definition.get("permissions") or ():
+    for permission in elements(definition.get("permissions")):
         for kind in ("actions", "dataActions"):
-            for action in permission.get(kind) or () if isinstance(permission, dict) else ():
+            for action in elements(members(permission).get(kind)):
                 if action == "*" or str(action).endswith("/*"):
                     yield f"'{kind}' has '{action}'"
 

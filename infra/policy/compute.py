@@ -25,7 +25,7 @@ def scales_to_zero(compute: Resource) -> Iterator[str]:
         yield f"'minNodeCount' is {least:g}: so many machines are paid for while no job runs"
 
 
-def idles_briefly(compute: Resource, most_seconds: int) -> Iterator[str]:
+def idles_briefly(compute: Resource, most_seconds: float) -> Iterator[str]:
     if compute.get("properties.computeType") != "AmlCompute":
         return
     waits = compute.get("properties.properties.scaleSettings.nodeIdleTimeBeforeScaleDown")
@@ -38,7 +38,7 @@ def idles_briefly(compute: Resource, most_seconds: int) -> Iterator[str]:
         return
     seconds = sum(int(part or 0) * size for part, size in zip(found.groups(), SECONDS, strict=True))
     if seconds > most_seconds:
-        yield f"'nodeIdleTimeBeforeScaleDown' is '{waits}', longer than {most_seconds} seconds"
+        yield f"'nodeIdleTimeBeforeScaleDown' is '{waits}', longer than {most_seconds:g} seconds"
 
 
 def in_a_network(stack: Sequence[Resource]) -> Iterator[tuple[str, Resource | None]]:

@@ -9,7 +9,8 @@ from importlib.resources import files
 from typing import Any
 
 from infra.policy.compute import COMPUTE
-from infra.policy.rule import UNKNOWN, Resource, Rule, StackRule, of
+from infra.policy.endpoint import ENDPOINT
+from infra.policy.rule import UNKNOWN, Resource, Rule, StackRule, members, of
 from infra.policy.sources import azure_ml, learn
 
 BUDGET = "consumption:Budget"
@@ -19,7 +20,7 @@ COST_PAGE = azure_ml("concept-plan-manage-cost", "plan to manage costs for Azure
 
 def has_budget(stack: Sequence[Resource]) -> Iterator[tuple[str, Resource | None]]:
     """Asked of a stack that makes something which costs by the hour."""
-    if of(stack, COMPUTE, "machinelearningservices:OnlineEndpoint") and not of(stack, BUDGET):
+    if of(stack, COMPUTE, ENDPOINT) and not of(stack, BUDGET):
         yield "no budget belongs to the stack", None
 
 
@@ -30,7 +31,7 @@ def budget_tells(budget: Resource) -> Iterator[str]:
     given = budget.get("notifications")
     if given is UNKNOWN:
         return
-    on = [one for one in (given or {}).values() if isinstance(one, Mapping) and one.get("enabled") is True]
+    on = [one for one in map(members, members(given).values()) if one.get("enabled") is True]
     if not on:
         yield "no notification is switched on"
     for one in on:
@@ -71,7 +72,7 @@ RULES: tuple[Rule | StackRule, ...] = (
         "A stack with clusters or endpoints has a budget",
         "a consumption.Budget for its resource group; here: pulumi config set budget 200",
         (COST_PAGE,),
-        (BUDGET,),
+        (COMPUTE, ENDPOINT),
         has_budget,
         (MADE_IN, "Budget("),
     ),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from infra.policy import endpoint, registry, storage, vault, workspace
-from infra.policy.rule import UNKNOWN, Resource, Rule, StackRule, must_be_set, of
+from infra.policy.rule import UNKNOWN, Resource, Rule, StackRule, elements, members, must_be_set, of
 from infra.policy.sources import Source, azure_ml, builtin, psrule
 
 SETTING = "monitor:DiagnosticSetting"
@@ -47,7 +47,7 @@ def _switched_on(setting: Resource, kind: str, path: str, name: str) -> bool:
     listed = setting.get(kind)
     if listed is UNKNOWN:
         return True
-    on = [one for one in listed or () if isinstance(one, Mapping) and one.get("enabled") is True]
+    on = [one for one in map(members, elements(listed)) if one.get("enabled") is True]
     return any(one.get(path) is UNKNOWN or str(one.get(path)).casefold() == name.casefold() for one in on)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from infra.policy.rule import Resource, Rule, StackRule, of
+from infra.policy.rule import UNKNOWN, Resource, Rule, StackRule, members, of
 from infra.policy.sources import azure_ml, builtin, psrule
 from infra.regions import REGIONS
 
@@ -33,9 +33,9 @@ TAGGED = (
 
 def has_tags(resource: Resource, tags: Sequence[str]) -> Iterator[str]:
     given = resource.get("tags")
-    if given is not None and not isinstance(given, dict):
+    if given is UNKNOWN:
         return
-    missing = [name for name in tags if not (given or {}).get(name)]
+    missing = [name for name in tags if not members(given).get(name)]
     if missing:
         yield f"it has no tag {', '.join(repr(name) for name in missing)}"
 

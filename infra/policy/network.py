@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from infra.policy import registry, storage, vault, workspace
-from infra.policy.rule import Resource, Rule, StackRule, of
+from infra.policy.rule import Resource, Rule, StackRule, elements, members, of
 from infra.policy.sources import Source, azure_ml, builtin
 
 ENDPOINT = "network:PrivateEndpoint"
@@ -25,9 +25,8 @@ ZONES = {
 
 def groups(endpoint: Resource) -> set[str]:
     """Which parts of its target a private endpoint leads to, such as `blob`."""
-    connections = endpoint.get("privateLinkServiceConnections")
-    found = [connection.get("groupIds") for connection in connections or () if isinstance(connection, dict)]
-    return {str(group) for listed in found if isinstance(listed, list | tuple) for group in listed}
+    connections = elements(endpoint.get("privateLinkServiceConnections"))
+    return {str(group) for connection in connections for group in elements(members(connection).get("groupIds"))}
 
 
 def closed(resource: Resource) -> bool:

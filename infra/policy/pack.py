@@ -48,6 +48,11 @@ def policies() -> list[Policy]:
     return [_resource_policy(rule) if isinstance(rule, Rule) else _stack_policy(rule) for rule in RULES]
 
 
+def types() -> dict[str, list[str]]:
+    """The resource types that each rule is for, as the engine names them."""
+    return {rule.name: [PACKAGE + type for type in rule.types] for rule in RULES}
+
+
 def plain(value: Any) -> Any:
     """A property bag of the engine as plain data, with `UNKNOWN` for what a preview cannot know."""
     if isinstance(value, Mapping):
@@ -65,11 +70,7 @@ def _item(bag: Any, key: Any) -> Any:
 
 
 def _resource_policy(rule: Rule) -> Policy:
-    types = {PACKAGE + type for type in rule.types}
-
     def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
-        if args.resource_type not in types:
-            return
         resource = Resource(
             args.resource_type.removeprefix(PACKAGE), args.name, plain(args.props), args.urn, args.opts.protect
         )
@@ -107,7 +108,7 @@ def _given(rule: AnyRule, configuration: Callable[[], Mapping[str, Any]]) -> dic
 
 
 def _message(rule: AnyRule, problem: str) -> str:
-    return f"{problem}.\nSet {rule.fix}\nAsked by {rule.sources[0]}"
+    return f"{problem}.\nSet {rule.fix}\nAsked by {rule.sources[0].title}"
 
 
 def _about(rule: AnyRule) -> dict[str, Any]:

@@ -102,6 +102,16 @@ def of(stack: Iterable[Resource], *types: str) -> list[Resource]:
     return [resource for resource in stack if resource.type in types]
 
 
+def elements(value: Any) -> Sequence[Any]:
+    """A list's elements; none of anything else, which may be a value that is not known yet."""
+    return value if isinstance(value, list | tuple) else ()
+
+
+def members(value: Any) -> Mapping[str, Any]:
+    """An object's members; none of anything else."""
+    return value if isinstance(value, Mapping) else {}
+
+
 def must_be(path: str, *allowed: Any, otherwise: str = "") -> Callable[[Resource], Iterator[str]]:
     """A check that a property has one of these values; `otherwise` says what Azure takes when it is not set."""
 
@@ -112,9 +122,9 @@ def must_be(path: str, *allowed: Any, otherwise: str = "") -> Callable[[Resource
         wanted = " or ".join(_shown(one) for one in allowed)
         if value is None:
             taken = f", and Azure takes that as {otherwise}" if otherwise else ""
-            yield f"'{path}' is not set{taken}; it must be {wanted}"
+            yield f"'{_last(path)}' is not set{taken}; it must be {wanted}"
         else:
-            yield f"'{path}' is {_shown(value)}; it must be {wanted}"
+            yield f"'{_last(path)}' is {_shown(value)}; it must be {wanted}"
 
     return check
 
@@ -125,7 +135,7 @@ def must_not_be(path: str, *refused: Any) -> Callable[[Resource], Iterator[str]]
     def check(resource: Resource) -> Iterator[str]:
         value = resource.get(path)
         if any(_same(value, one) for one in refused):
-            yield f"'{path}' is {_shown(value)}"
+            yield f"'{_last(path)}' is {_shown(value)}"
 
     return check
 
@@ -136,7 +146,7 @@ def must_be_set(path: str) -> Callable[[Resource], Iterator[str]]:
     def check(resource: Resource) -> Iterator[str]:
         value = resource.get(path)
         if value is None or value == "":
-            yield f"'{path}' is not set"
+            yield f"'{_last(path)}' is not set"
 
     return check
 
@@ -166,6 +176,10 @@ def _same(value: Any, other: Any) -> bool:
     if isinstance(value, str) and isinstance(other, str):
         return value.casefold() == other.casefold()
     return type(value) is type(other) and bool(value == other)
+
+
+def _last(path: str) -> str:
+    return path.rpartition(".")[2]
 
 
 def _shown(value: Any) -> str:

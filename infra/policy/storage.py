@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from infra.policy.rule import Rule, StackRule, must_be
+from infra.policy.rule import Rule, StackRule, must_be, must_not_be
 from infra.policy.sources import avm, builtin, psrule
 
 ACCOUNT = "storage:StorageAccount"
 AVM = "storage/storage-account"
 MADE_IN = "infra/workspace.py"
-REDUNDANT = ("ZRS", "GRS", "GZRS", "RAGRS", "RAGZRS")
 
 RULES: tuple[Rule | StackRule, ...] = (
     Rule(
@@ -109,7 +108,7 @@ RULES: tuple[Rule | StackRule, ...] = (
         "sku name 'Standard_ZRS' or wider; here: pulumi config set storageSku Standard_ZRS",
         (psrule("Azure.Storage.UseReplication", "AZR-000195"), avm(AVM, "parameter skuName")),
         (ACCOUNT,),
-        must_be("sku.name", *(f"Standard_{kind}" for kind in REDUNDANT), "Premium_ZRS"),
+        must_not_be("sku.name", "Standard_LRS", "Premium_LRS"),
         (MADE_IN, "storage_sku"),
     ),
     Rule(

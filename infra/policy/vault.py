@@ -12,11 +12,11 @@ AVM = "key-vault/vault"
 MADE_IN = "infra/workspace.py"
 
 
-def keeps_what_is_deleted(vault: Resource, least_days: int) -> Iterator[str]:
+def keeps_what_is_deleted(vault: Resource, least_days: float) -> Iterator[str]:
     days = vault.get("properties.softDeleteRetentionInDays")
     # Not set is Azure's own 90 days.
     if isinstance(days, int | float) and days < least_days:
-        yield f"'softDeleteRetentionInDays' is {days:g}; it must be at least {least_days}"
+        yield f"'softDeleteRetentionInDays' is {days:g}; it must be at least {least_days:g}"
 
 
 def has_no_access_policies(vault: Resource) -> Iterator[str]:

@@ -9,6 +9,7 @@ from infra.policy.rule import (
     Rule,
     StackRule,
     both,
+    members,
     must_be,
     must_be_set,
     must_not_be,
@@ -37,13 +38,11 @@ def outbound_is_named(resource: Resource) -> Iterator[str]:
         rules = {resource.name: resource.get("properties")}
     else:
         rules = resource.get("managedNetwork.outboundRules")
-    for name, rule in rules.items() if isinstance(rules, dict) else ():
-        if not isinstance(rule, dict):
-            continue
-        kind, destination = rule.get("type"), rule.get("destination")
+    for name, rule in members(rules).items():
+        kind, destination = members(rule).get("type"), members(rule).get("destination")
         if isinstance(kind, str) and kind.casefold() not in {one.casefold() for one in KINDS}:
             yield f"outbound rule '{name}' is of type '{kind}'; known are {', '.join(KINDS)}"
-        target = destination.get("serviceTag") if isinstance(destination, dict) else destination
+        target = members(destination).get("serviceTag", destination)
         if isinstance(target, str) and target.casefold() in ANYWHERE:
             yield f"outbound rule '{name}' lets everything out: its destination is '{target}'"
 
@@ -69,9 +68,7 @@ def shared_data_is_isolated(stack: Sequence[Resource]) -> Iterator[tuple[str, Re
             continue
         for path, type in SHARED.items():
             stores = [store for store in of(stack, type) if workspace.comes_from(path, store)]
-            others = [
-                one for one in workspaces if one is not workspace and any(one.comes_from(path, s) for s in stores)
-            ]
+            users = [one for one in workspaces if any(one.comes_from(path, store) for store in stores)]
             if workspace.get(path) is not None and (not stores or len(users) > 1):
                 yield f"'{path}' is shared with other workspaces and 'enableDataIsolation' is not true", workspace
 

@@ -1,0 +1,131 @@
+"""Every rule on plain data: it agrees with a compliant stack, complains of each violation, and of nothing unknown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.access import Role
+from infra.policy.access import KNOWN
+from infra.policy.pack import RULES
+from infra.policy.rule import UNKNOWN, AnyRule, Resource, Rule, StackRule
+from tests.infra.policy.compliant import VIOLATIONS, Changed, complaints, named, stack, with_value
+
+EVERY = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+
+
+@EVERY
+def test_a_compliant_stack_pleases_every_rule(rule: AnyRule) -> None:
+    assert complaints(rule, stack()) == []
+
+
+@EVERY
+def test_every_rule_has_a_resource_that_it_passes_and_one_that_it_fails(rule: AnyRule) -> None:
+    assert any(resource.type in rule.types for resource in stack())
+    assert any(name == rule.name for name, _ in VIOLATIONS)
+
+
+@pytest.mark.parametrize(("name", "change"), VIOLATIONS, ids=[name for name, _ in VIOLATIONS])
+def test_a_violation_is_told(name: str, change: Changed) -> None:
+    found = complaints(named(name), change(stack()))
+    assert found
+    assert all(problem and not problem.endswith(".") for problem in found)
+
+
+@EVERY
+def test_every_rule_names_its_source_and_the_fix(rule: AnyRule) -> None:
+    assert rule.sources
+    for source in rule.sources:
+        assert source.url.startswith("https://")
+        assert source.title
+    assert rule.fix
+    assert re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", rule.name)
+    assert not rule.asks.endswith(".")
+
+
+def test_no_two_rules_share_a_name() -> None:
+    names = [rule.name for rule in RULES]
+    assert len(set(names)) == len(names)
+
+
+@EVERY
+def test_what_a_preview_does_not_know_is_no_violation(rule: AnyRule) -> None:
+    unknown = [
+        Resource(one.type, one.name, _unknown(one.properties), one.urn, one.protect, one.uses) for one in stack()
+    ]
+    # Names of groups and zones are literals in any program: unknown ones say nothing about what is missing.
+    if not isinstance(rule, StackRule):
+        assert complaints(rule, unknown) == []
+
+
+def _unknown(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {path: {} if path == "properties" else UNKNOWN for path in properties} | (
+        {"properties": dict.fromkeys(properties["properties"], UNKNOWN)}
+        if isinstance(properties.get("properties"), dict)
+        else {}
+    )
+
+
+@given(
+    st.sampled_from([rule for rule in RULES if isinstance(rule, Rule)]),
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.just(UNKNOWN),
+        lambda inner: (
+            st.lists(inner, max_size=2)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["properties", "logs", "tags", "sku", "name", "permissions", "actions", "notifications"]
+                ),
+                inner,
+                max_size=3,
+            )
+        ),
+        max_leaves=8,
+    ),
+)
+def test_no_rule_breaks_on_strange_properties(rule: Rule, value: Any) -> None:
+    """A rule that raises would stop `up` with a traceback in place of an answer."""
+    properties = value if isinstance(value, dict) else {"properties": value, "tags": value, "permissions": value}
+    for type in rule.types:
+        rule.problems(Resource(type, "strange", properties))
+
+
+@given(st.integers(min_value=0, max_value=7 * 86_400))
+def test_idle_time_is_judged_by_its_seconds(seconds: int) -> None:
+    path = "properties.properties.scaleSettings.nodeIdleTimeBeforeScaleDown"
+    changed = with_value("cluster", path, f"PT{seconds}S")(stack())
+    assert bool(complaints(named("compute-idle-time-short"), changed)) == (seconds > 900)
+    hours, rest = divmod(seconds, 3_600)
+    minutes, left = divmod(rest, 60)
+    changed = with_value("cluster", path, f"PT{hours}H{minutes}M{left}S")(stack())
+    assert bool(complaints(named("compute-idle-time-short"), changed)) == (seconds > 900)
+
+
+@given(st.integers(min_value=7, max_value=90))
+def test_retention_is_judged_by_its_days(days: int) -> None:
+    changed = with_value("vault", "properties.softDeleteRetentionInDays", float(days))(stack())
+    assert bool(complaints(named("vault-soft-delete-retention"), changed)) == (days < 90)
+
+
+def test_options_change_what_is_asked() -> None:
+    (storage,) = [one for one in stack() if one.name == "storage"]
+    rule = named("region-allowed")
+    assert isinstance(rule, Rule)
+    assert rule.problems(storage) == []
+    assert rule.problems(storage, regions=["westeurope"]) == ["'eastus' is no allowed region"]
+
+
+def test_every_role_that_infra_assigns_is_on_the_list() -> None:
+    assert {role.value for role in Role} <= set(KNOWN)
+
+
+def test_a_violation_names_the_value_and_what_it_must_be() -> None:
+    found = complaints(
+        named("storage-shared-key-disabled"), with_value("storage", "allowSharedKeyAccess", None)(stack())
+    )
+    assert found == ["'allowSharedKeyAccess' is not set, and Azure takes that as true; it must be false"]
