@@ -8,7 +8,7 @@ from pulumi_azure_native import authorization, resources
 from infra import naming
 from infra.bootstrap.identities import Identities, IdentitiesArgs
 from infra.bootstrap.settings import Settings
-from infra.bootstrap.state import State, StateArgs
+from infra.bootstrap.state import OWN, State, StateArgs
 from infra.settings import require_own_subscription
 
 settings = Settings.read(pulumi.runtime.get_config_env())
@@ -26,6 +26,8 @@ identities = Identities("identities", IdentitiesArgs(client.subscription_id, gro
 pulumi.export("repository", settings.repository)
 pulumi.export("tenant", client.tenant_id)
 pulumi.export("state_account", state.account.name)
+pulumi.export("state_url", pulumi.Output.concat("azblob://", OWN, "?storage_account=", state.account.name))
+pulumi.export("secrets_provider", state.secrets[OWN])
 pulumi.export("clients", identities.clients)
 pulumi.export("principals", identities.principals)
 pulumi.export("subscriptions", {one.name: one.subscription or client.subscription_id for one in settings.environments})
