@@ -1,4 +1,4 @@
-"""The command line: `localcloud up | run -- COMMAND | workspace NAME | env | reset | coverage`."""
+"""The command line: `localcloud up | run -- COMMAND | workspace NAME | env | principal NAME | reset | coverage`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from localcloud import client
+from localcloud import client, principals
+from localcloud.assertions import GITHUB
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="run a command in the environment of the server")
     _server_flags(run)
+    _principal_flags(run)
     run.add_argument("words", nargs="+", metavar="-- COMMAND", help="the command and its arguments")
     run.set_defaults(command=_run)
 
@@ -55,7 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     workspace.set_defaults(command=_workspace)
 
     env = commands.add_parser("env", help="print the variables of the server, to source")
+    _principal_flags(env)
     env.set_defaults(command=_env)
+
+    principal = commands.add_parser("principal", help="a service principal without roles; its ids as JSON")
+    principal.add_argument("name", help="letters, digits and dashes, a letter first")
+    principal.set_defaults(command=_principal)
 
     reset = commands.add_parser("reset", help="empty the state")
     reset.add_argument("--yes", action="store_true", help="do not ask")
@@ -71,6 +78,19 @@ def _server_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow", action="append", default=[], metavar="HOST", help="let one more name through")
     parser.add_argument("--pace", default="immediate", help="long operations: immediate, polls:N or seconds:N")
     parser.add_argument("--lenient", action="store_true", help="keep unknown members of a request instead of refusing")
+
+
+def _principal_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--as",
+        dest="principal",
+        metavar="NAME",
+        help="act as the service principal NAME, which has no role yet, or with --subject as this identity",
+    )
+    parser.add_argument(
+        "--subject", help="for whom the identity's federated credential is, e.g. repo:O/R:environment:dev"
+    )
+    parser.add_argument("--issuer", default=GITHUB, help=f"who says so (default {GITHUB})")
 
 
 def _up(arguments: argparse.Namespace, state: Path) -> int:
@@ -137,7 +157,7 @@ def _run(arguments: argparse.Namespace, state: Path) -> int:
         running = client.find(state)
     try:
         words = [word for at, word in enumerate(arguments.words) if word != "--" or at]
-        env = environment.for_command(running)
+        env = environment.for_command(running, principal=_chosen(arguments, running))
         try:
             command = subprocess.Popen(words, env=env)
         except (FileNotFoundError, PermissionError) as error:
@@ -203,10 +223,35 @@ def _workspace(arguments: argparse.Namespace, state: Path) -> int:
     return 0
 
 
-def _env(_: argparse.Namespace, state: Path) -> int:
+def _chosen(arguments: argparse.Namespace, running: client.Running) -> principals.Principal | None:
+    """Whom `--as` names; made or looked up in the cloud, so that a wrong name is told at once."""
+    if arguments.principal is None:
+        if arguments.subject:
+            raise client.CallFailed("--subject needs --as with the identity's client id or name.")
+        return None
+    if arguments.subject is None:
+        _make_principal(arguments.principal, running)
+        return principals.ThrowAway(arguments.principal)
+    wanted = arguments.principal.rpartition("/")[2]
+    found = running.call("GET", "127.0.0.1", f"/localcloud/identities/{wanted}", None, running.secret)
+    return principals.Federated(found["clientId"], arguments.subject, arguments.issuer)
+
+
+def _make_principal(name: str, running: client.Running) -> dict[str, str]:
+    made: dict[str, str] = running.call("PUT", "127.0.0.1", f"/localcloud/principals/{name}", {}, running.secret)
+    return made
+
+
+def _principal(arguments: argparse.Namespace, state: Path) -> int:
+    print(json.dumps(_make_principal(arguments.name, client.find(state))))
+    return 0
+
+
+def _env(arguments: argparse.Namespace, state: Path) -> int:
     from localcloud import environment
 
-    for name, value in environment.variables(client.find(state), os.environ).items():
+    running = client.find(state)
+    for name, value in environment.variables(running, os.environ, _chosen(arguments, running)).items():
         print(f"export {name}={shlex.quote(value)}")
     return 0
 

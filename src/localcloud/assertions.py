@@ -1,4 +1,4 @@
-"""JSON Web Tokens signed with a secret of the state folder: access tokens, and assertions as an outside issuer has them.
+"""JSON Web Tokens signed with a secret of the state folder: access tokens, and assertions as of an outside issuer.
 
 Entra checks a real assertion with the issuer's public keys; here the issuer and Entra share the secret.
 """

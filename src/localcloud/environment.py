@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from localcloud import engine
 from localcloud.client import Running
 from localcloud.cloud import Cloud
+from localcloud.principals import Principal
 from localcloud.store import Store
 
 _TAKEN_AWAY = ("AZURE_", "ARM_", "PULUMI_")
@@ -18,17 +19,22 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _TRUST = ("CURL_CA_BUNDLE", "SSL_CERT_DIR")  # some clients prefer these to the two that are set
 
 
-def variables(running: Running, inherited: Mapping[str, str]) -> dict[str, str]:
-    """What `localcloud env` prints: the variables that point a command at this server."""
+def variables(running: Running, inherited: Mapping[str, str], principal: Principal | None = None) -> dict[str, str]:
+    """What `localcloud env` prints: the variables that point a command at this server, as the owner or as another."""
     cloud = Cloud(Store(), running.state, client_secret=running.secret, addresses=running.addresses)
-    return {**cloud.client_environment(), **engine.environment(running, inherited)}
+    found = {**cloud.client_environment(), **engine.environment(running, inherited)}
+    if principal:
+        found |= principal.variables(running)
+    return {name: value for name, value in found.items() if value}
 
 
-def for_command(running: Running, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
+def for_command(
+    running: Running, inherited: Mapping[str, str] = os.environ, principal: Principal | None = None
+) -> dict[str, str]:
     """A whole environment: the inherited one without its Azure, Pulumi, proxy and trust variables, and ours."""
     kept = {
         name: value
         for name, value in inherited.items()
         if not name.startswith(_TAKEN_AWAY) and name.upper() not in _PROXIES and name not in _TRUST
     }
-    return {**kept, **variables(running, inherited), "LOCALCLOUD_STATE": str(running.state)}
+    return {**kept, **variables(running, inherited, principal), "LOCALCLOUD_STATE": str(running.state)}

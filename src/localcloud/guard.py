@@ -47,7 +47,7 @@ class Guard:
         return found
 
     def _of_ours(self, scope: str) -> bool:
-        """Whether access control rules it: a foreign subscription is not found, and Azure's registries are open to all."""
+        """Whether a role is needed: a foreign subscription is not found, and Azure's own registries are open to all."""
         head, _, name = scope.lower().partition("/registries/")
         if not head.startswith(_SUBSCRIPTION):
             return False

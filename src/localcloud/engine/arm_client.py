@@ -7,6 +7,7 @@ links in answers are followed by their path at the same address, wherever they s
 from __future__ import annotations
 
 import base64
+import copy
 import ipaddress
 import json
 import ssl
@@ -48,12 +49,24 @@ class CancelledError(RequestError):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The throw-away service principal and the reserved subscription of the local cloud."""
+    """Who asks, and the reserved subscription of the local cloud: with a secret, or with an issuer's assertion."""
 
     client_id: str
     client_secret: str
     tenant_id: str
     subscription_id: str
+    assertion: str = ""
+    assertion_file: str = ""
+
+    def proof(self) -> dict[str, str]:
+        """The members of a token request that prove who asks; a file is read each time, as it is replaced."""
+        if not (self.assertion or self.assertion_file):
+            return {"client_secret": self.client_secret}
+        token = Path(self.assertion_file).read_text() if self.assertion_file else self.assertion
+        return {
+            "client_assertion": token.strip(),
+            "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +91,14 @@ class ArmClient:
 
     def close(self) -> None:
         self._http.close()
+
+    def acting_as(self, principal: Principal) -> ArmClient:
+        """The same cloud, asked by somebody else; connections are shared, tokens are not."""
+        if principal == self.principal:
+            return self
+        other = copy.copy(self)
+        other.principal, other._token, other._lock = principal, None, threading.Lock()
+        return other
 
     def get(self, path: str, api_version: str, patience: Patience) -> Body | None:
         """The resource, or None where there is none (404, 204, or an empty body)."""
@@ -159,7 +180,7 @@ class ArmClient:
 
     def _pause(self, seconds: float, patience: Patience) -> None:
         if patience.cancelled.wait(seconds):
-            raise CancelledError("called off")
+            raise CancelledError("called off while the cloud goes on with it: run the same command again")
 
     def _bearer(self) -> str:
         with self._lock:
@@ -176,7 +197,7 @@ class ArmClient:
                 data={
                     "grant_type": "client_credentials",
                     "client_id": principal.client_id,
-                    "client_secret": principal.client_secret,
+                    **principal.proof(),
                     "scope": f"https://{MANAGEMENT_HOST}/.default",
                 },
             )

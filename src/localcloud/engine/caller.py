@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 
 import psutil
+
+from localcloud.engine.arm_client import Principal
 
 
 def environment_of(peer: str) -> Mapping[str, str]:
@@ -26,6 +29,18 @@ def environment_of(peer: str) -> Mapping[str, str]:
         except (psutil.AccessDenied, psutil.NoSuchProcess):
             continue
     return dict(os.environ)
+
+
+def principal_of(peer: str, otherwise: Principal) -> Principal:
+    """As whom the engine at the other end deploys: azure-native's `ARM_` variables in its environment decide."""
+    found = environment_of(peer)
+    client = found.get("ARM_CLIENT_ID", "")
+    if client in ("", otherwise.client_id):
+        return otherwise
+    if found.get("ARM_USE_OIDC", "").lower() == "true":
+        file, token = found.get("ARM_OIDC_TOKEN_FILE_PATH", ""), found.get("ARM_OIDC_TOKEN", "")
+        return replace(otherwise, client_id=client, client_secret="", assertion=token, assertion_file=file)
+    return replace(otherwise, client_id=client, client_secret=found.get("ARM_CLIENT_SECRET", ""))
 
 
 def _is_port(connection: object, port: int) -> bool:

@@ -28,6 +28,7 @@ from pulumi.runtime.proto import (
 from localcloud.cloud import SUBSCRIPTION
 from localcloud.engine import values
 from localcloud.engine.arm_client import DEFAULT_TIMEOUT, ArmClient, Patience, RequestError
+from localcloud.engine.caller import principal_of
 from localcloud.engine.lifecycle import InitFailedError, Lifecycle, RefusedError, require_reserved
 from localcloud.engine.naming import CREATE_BEFORE_DELETE, Proposal
 from localcloud.engine.table import UnknownTypeError
@@ -50,11 +51,16 @@ Answer = TypeVar("Answer")
 
 @dataclass
 class Session:
-    """What one attached engine has said: where it listens, and its provider configuration."""
+    """What one attached engine has said: where it listens, its provider configuration, and as whom it acts."""
 
+    arm: ArmClient
     engine: str = ""
     location: str | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
+
+    @functools.cached_property
+    def lifecycle(self) -> Lifecycle:
+        return Lifecycle(self.arm)
 
 
 def provider_version() -> str:
@@ -83,7 +89,6 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def __init__(self, arm: ArmClient) -> None:
         self._arm = arm
-        self._lifecycle = Lifecycle(arm)
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -91,7 +96,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Handshake(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._lock:
-            self._sessions[context.peer()] = Session(engine=request.engine_address)
+            self._sessions[context.peer()] = Session(self._arm, engine=request.engine_address)
             while len(self._sessions) > REMEMBERED_ENGINES:
                 self._sessions.popitem(last=False)
         return provider_pb2.ProviderHandshakeResponse(accept_secrets=True, supports_autonaming_configuration=True)
@@ -125,6 +130,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Configure(self, request: Any, context: grpc.ServicerContext) -> Any:
         session = self._session(context)
         session.location = _configured(request.args).get("location")
+        session.arm = self._arm.acting_as(principal_of(context.peer(), self._arm.principal))
+        session.__dict__.pop("lifecycle", None)
         self._show_banner(session)
         return provider_pb2.ConfigureResponse(
             acceptSecrets=True, supportsPreview=True, supports_autonaming_configuration=True
@@ -138,10 +145,11 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Invoke(self, request: Any, context: grpc.ServicerContext) -> Any:
         if request.tok != CLIENT_CONFIG:
             raise RefusedError(f"the local cloud has no function '{request.tok}'. It has: '{CLIENT_CONFIG}'.")
-        principal = self._arm.principal
+        arm = self._session(context).arm
+        principal = arm.principal
         answer = {
             "clientId": principal.client_id,
-            "objectId": self._arm.object_id(),
+            "objectId": arm.object_id(),
             "subscriptionId": principal.subscription_id,
             "tenantId": principal.tenant_id,
         }
@@ -156,7 +164,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         proposal = None
         if request.HasField("autonaming"):
             proposal = Proposal(request.autonaming.proposed_name, MODES[request.autonaming.mode])
-        checked = self._lifecycle.check(
+        checked = session.lifecycle.check(
             _type(request),
             _name(request),
             values.read(request.olds),
@@ -174,7 +182,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     @_refuses
     def Diff(self, request: Any, context: grpc.ServicerContext) -> Any:
         old, new = values.read(request.old_inputs), values.read(request.news)
-        changes = self._lifecycle.diff(_type(request), old, new)
+        changes = self._session(context).lifecycle.diff(_type(request), old, new)
         if not changes:
             return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE)
         replaces = [change.path for change in changes if change.replaces]
@@ -194,14 +202,14 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Create(self, request: Any, context: grpc.ServicerContext) -> Any:
         inputs = values.read(request.properties)
         if request.preview:
-            outputs = self._lifecycle.preview_create(_type(request), inputs)
+            outputs = self._session(context).lifecycle.preview_create(_type(request), inputs)
             return provider_pb2.CreateResponse(properties=values.write(outputs))
-        made = self._lifecycle.create(_type(request), inputs, self._patience(context, request.timeout))
+        made = self._session(context).lifecycle.create(_type(request), inputs, self._patience(context, request.timeout))
         return provider_pb2.CreateResponse(id=made.id, properties=values.write(made.outputs))
 
     @_refuses
     def Read(self, request: Any, context: grpc.ServicerContext) -> Any:
-        found = self._lifecycle.read(
+        found = self._session(context).lifecycle.read(
             _type(request),
             request.id,
             values.read(request.inputs),
@@ -218,22 +226,22 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Update(self, request: Any, context: grpc.ServicerContext) -> Any:
         inputs, old = values.read(request.news), values.read(request.olds)
         if request.preview:
-            outputs = self._lifecycle.preview_update(_type(request), inputs, old)
+            outputs = self._session(context).lifecycle.preview_update(_type(request), inputs, old)
         else:
             patience = self._patience(context, request.timeout)
-            outputs = self._lifecycle.update(_type(request), request.id, inputs, patience).outputs
+            outputs = self._session(context).lifecycle.update(_type(request), request.id, inputs, patience).outputs
         return provider_pb2.UpdateResponse(properties=values.write(outputs))
 
     @_refuses
     def Delete(self, request: Any, context: grpc.ServicerContext) -> Any:
-        self._lifecycle.delete(_type(request), request.id, self._patience(context, request.timeout))
+        self._session(context).lifecycle.delete(_type(request), request.id, self._patience(context, request.timeout))
         return empty_pb2.Empty()
 
     # -- what one engine has said ------------------------------------------------------------------------------
 
     def _session(self, context: grpc.ServicerContext) -> Session:
         with self._lock:
-            return self._sessions.setdefault(context.peer(), Session())
+            return self._sessions.setdefault(context.peer(), Session(self._arm))
 
     def _patience(self, context: grpc.ServicerContext, seconds: float) -> Patience:
         return Patience(self._session(context).cancelled, seconds or DEFAULT_TIMEOUT)
