@@ -20,6 +20,8 @@ from localcloud.engine.shapes import PATH
 from localcloud.engine.table import TABLE
 
 Shape = dict[str, Any] | None
+# Network types hold each other whole, in circles: from this depth on a member may be anything.
+DEEPEST = {"network": 2}
 
 
 def main() -> None:
@@ -42,11 +44,14 @@ def resource_shapes(token: str) -> dict[str, Shape]:
     arguments = getattr(inspect.getmodule(resource), f"{name}InitArgs", None) or getattr(
         inspect.getmodule(resource), f"{name}Args"
     )
-    outputs = {key: _shape(kind, outputs=True) for key, kind in _types.resource_types(resource).items() if key != "id"}
-    return {"inputs": _input_object(arguments), "outputs": {"of": outputs}}
+    depth = DEEPEST.get(module_name, 100)
+    outputs = {
+        key: _shape(kind, depth, outputs=True) for key, kind in _types.resource_types(resource).items() if key != "id"
+    }
+    return {"inputs": _input_object(arguments, depth), "outputs": {"of": outputs}}
 
 
-def _input_object(arguments: type) -> Shape:
+def _input_object(arguments: type, depth: int) -> Shape:
     from pulumi import _types
 
     names = _types.input_type_py_to_pulumi_names(arguments)
@@ -55,19 +60,21 @@ def _input_object(arguments: type) -> Shape:
         for name, parameter in inspect.signature(arguments.__init__).parameters.items()  # type: ignore[misc]
         if name in names and parameter.default is inspect.Parameter.empty
     ]
-    members = {key: _shape(kind) for key, kind in _types.input_type_types(arguments).items()}
+    members = {key: _shape(kind, depth) for key, kind in _types.input_type_types(arguments).items()}
     return {"of": members, "required": sorted(required)} if required else {"of": members}
 
 
-def _shape(kind: Any, *, outputs: bool = False) -> Shape:
+def _shape(kind: Any, depth: int, *, outputs: bool = False) -> Shape:
     from pulumi import Output, _types
 
+    if depth == 0:
+        return None
     if isinstance(kind, typing.ForwardRef):
         raise TypeError(f"unresolved type {kind}")
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         members = [
-            _shape(one, outputs=outputs)
+            _shape(one, depth, outputs=outputs)
             for one in arguments
             if one is not type(None)
             and typing.get_origin(one) not in (Output, collections.abc.Awaitable)
@@ -75,14 +82,15 @@ def _shape(kind: Any, *, outputs: bool = False) -> Shape:
         ]
         return _merge([member for member in members if member is not None])
     if origin in (collections.abc.Sequence, list):
-        return {"list": _shape(arguments[0], outputs=outputs)}
+        return {"list": _shape(arguments[0], depth, outputs=outputs)}
     if origin in (collections.abc.Mapping, dict):
-        return {"map": _shape(arguments[1], outputs=outputs)}
+        return {"map": _shape(arguments[1], depth, outputs=outputs)}
     if isinstance(kind, type) and not issubclass(kind, enum.Enum):
         if _types.is_input_type(kind):
-            return _input_object(kind)
+            return _input_object(kind, depth - 1)
         if _types.is_output_type(kind):
-            return {"of": {key: _shape(one, outputs=True) for key, one in _types.output_type_types(kind).items()}}
+            members = _types.output_type_types(kind).items()
+            return {"of": {key: _shape(one, depth - 1, outputs=True) for key, one in members}}
     return None
 
 

@@ -199,7 +199,8 @@ class Lifecycle:
         known = plain(inputs)
         before = translation.project(kind, shapes, plain(state))
         after = translation.project(kind, shapes, outputs)
-        for member in kind.maintained:
+        flat = "properties" not in members(shapes.inputs)
+        for member in (name.removeprefix("properties.") if flat else name for name in kind.maintained):
             if _member(known, member) is None:
                 _drop(after, member)
                 _drop(before, member)

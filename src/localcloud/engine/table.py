@@ -15,6 +15,8 @@ from typing import Literal
 GROUP = "/subscriptions/{subscriptionId}/resourceGroups/{resourceGroupName}"
 ML = GROUP + "/providers/Microsoft.MachineLearningServices"
 WORKSPACE = ML + "/workspaces/{workspaceName}"
+NETWORK = GROUP + "/providers/Microsoft.Network"
+NETWORK_VERSION = "2024-05-01"
 ML_VERSION = "2025-12-01"
 ASSET_NAME = r"^[a-zA-Z0-9][a-zA-Z0-9\-_]{0,254}$"
 LISTED_NAME = r"^[a-zA-Z0-9][a-zA-Z0-9_-]{2,32}$"
@@ -28,6 +30,7 @@ class ResourceType:
 
     `envelope`: inputs that stand beside `properties` in the body; of a type whose SDK has no `properties` input
     all others go inside it. `wire`: SDK path to wire name, where the two differ; lists and maps add no step.
+    `nested`: inner objects in the form of ARM resources, with all but id, name and the like in `properties`.
     `replaces`: inputs beyond the path's that cannot be changed in place. `query`: inputs sent in the query.
     `name_pattern`: what the specification demands of the last path parameter. `maintained`: members that an
     update carries over from the live resource when the program does not set them. A `singleton` is there from its
@@ -40,6 +43,7 @@ class ResourceType:
     envelope: frozenset[str] = frozenset({"location", "tags", "identity", "sku", "kind"})
     wire: Mapping[str, str] = field(default_factory=dict)
     replaces: tuple[str, ...] = ("location",)
+    nested: tuple[str, ...] = ()
     query: frozenset[str] = frozenset()
     name_pattern: str | None = None
     maintained: tuple[str, ...] = ()
@@ -191,6 +195,13 @@ TABLE: Mapping[str, ResourceType] = {
         envelope=frozenset(),
         replaces=("principalId",),
     ),
+    "azure-native:authorization:RoleDefinition": ResourceType(
+        path="/{scope}/providers/Microsoft.Authorization/roleDefinitions/{roleDefinitionId}",
+        api_version="2022-05-01-preview",
+        autoname="uuid",
+        envelope=frozenset(),
+        wire={"roleType": "type"},
+    ),
     "azure-native:machinelearningservices:Workspace": ResourceType(
         path=WORKSPACE, api_version=ML_VERSION, name_pattern=LISTED_NAME
     ),
@@ -258,6 +269,76 @@ TABLE: Mapping[str, ResourceType] = {
         path="/{scope}/providers/Microsoft.Consumption/budgets/{budgetName}",
         api_version="2024-08-01",
         envelope=frozenset({"eTag"}),
+    ),
+    "azure-native:authorization:ManagementLockByScope": ResourceType(
+        path="/{scope}/providers/Microsoft.Authorization/locks/{lockName}",
+        api_version="2020-05-01",
+        envelope=frozenset(),
+    ),
+    "azure-native:authorization:ManagementLockAtResourceGroupLevel": ResourceType(
+        path=GROUP + "/providers/Microsoft.Authorization/locks/{lockName}",
+        api_version="2020-05-01",
+        envelope=frozenset(),
+    ),
+    "azure-native:authorization:PolicyAssignment": ResourceType(
+        path="/{scope}/providers/Microsoft.Authorization/policyAssignments/{policyAssignmentName}",
+        api_version="2025-01-01",
+        envelope=frozenset({"location", "identity"}),
+        auto_location=False,
+    ),
+    "azure-native:machinelearningservices:ManagedNetworkSettingsRule": ResourceType(
+        path=WORKSPACE + "/outboundRules/{ruleName}",
+        api_version=ML_VERSION,
+        autoname="copy",
+        envelope=frozenset(),
+    ),
+    "azure-native:network:VirtualNetwork": ResourceType(
+        path=NETWORK + "/virtualNetworks/{virtualNetworkName}",
+        api_version=NETWORK_VERSION,
+        envelope=frozenset({"location", "tags", "extendedLocation", "id"}),
+        nested=("subnets", "subnets.delegations", "subnets.networkSecurityGroup", "virtualNetworkPeerings"),
+        maintained=("properties.subnets",),
+    ),
+    "azure-native:network:Subnet": ResourceType(
+        path=NETWORK + "/virtualNetworks/{virtualNetworkName}/subnets/{subnetName}",
+        api_version=NETWORK_VERSION,
+        autoname="copy",
+        envelope=frozenset({"id", "name", "type"}),
+        nested=("delegations", "networkSecurityGroup"),
+    ),
+    "azure-native:network:NetworkSecurityGroup": ResourceType(
+        path=NETWORK + "/networkSecurityGroups/{networkSecurityGroupName}",
+        api_version=NETWORK_VERSION,
+        envelope=frozenset({"location", "tags", "id"}),
+        nested=("securityRules",),
+    ),
+    "azure-native:network:PrivateEndpoint": ResourceType(
+        path=NETWORK + "/privateEndpoints/{privateEndpointName}",
+        api_version=NETWORK_VERSION,
+        envelope=frozenset({"location", "tags", "extendedLocation", "id"}),
+        nested=(
+            *("privateLinkServiceConnections", "manualPrivateLinkServiceConnections", "ipConfigurations", "subnet"),
+            "applicationSecurityGroups",
+        ),
+        replaces=("location", "subnet"),
+    ),
+    "azure-native:network:PrivateDnsZoneGroup": ResourceType(
+        path=NETWORK + "/privateEndpoints/{privateEndpointName}/privateDnsZoneGroups/{privateDnsZoneGroupName}",
+        api_version=NETWORK_VERSION,
+        autoname="copy",
+        envelope=frozenset({"id", "name"}),
+        nested=("privateDnsZoneConfigs",),
+    ),
+    "azure-native:privatedns:PrivateZone": ResourceType(
+        path=NETWORK + "/privateDnsZones/{privateZoneName}",
+        api_version="2024-06-01",
+        envelope=frozenset({"location", "tags"}),
+    ),
+    "azure-native:privatedns:VirtualNetworkLink": ResourceType(
+        path=NETWORK + "/privateDnsZones/{privateZoneName}/virtualNetworkLinks/{virtualNetworkLinkName}",
+        api_version="2024-06-01",
+        autoname="copy",
+        envelope=frozenset({"location", "tags"}),
     ),
 }
 

@@ -14,6 +14,8 @@ from localcloud.engine.values import UNKNOWN, Values
 
 # Azure wants {identity id: {}}, Pulumi shows a list of ids
 STRING_SETS = frozenset({"identity.userAssignedIdentities"})
+# What stands beside `properties` in a resource inside another one
+OUTER = frozenset({"id", "name", "type", "etag", "location", "tags", "extendedLocation"})
 
 
 def resource_id(kind: ResourceType, inputs: Mapping[str, Any], subscription: str) -> str:
@@ -32,7 +34,7 @@ def request_body(kind: ResourceType, shapes: Shapes, inputs: Mapping[str, Any]) 
     for name in members(shapes.inputs):
         if name in kind.parameters or name in kind.query or name not in inputs:
             continue
-        value = _to_wire(inputs[name], name, kind.wire)
+        value = _to_wire(inputs[name], name, kind)
         target = properties if flat and name not in kind.envelope else body
         target[kind.wire.get(name, name)] = value
     # a type without settings of its own (a resource group) has an envelope and nothing inside
@@ -56,7 +58,7 @@ def outputs_of(kind: ResourceType, shapes: Shapes, response: Mapping[str, Any]) 
         wire = kind.wire.get(name, name)
         source = response if wire in response else inside if flat else {}
         if source.get(wire) is not None:
-            outputs[name] = _from_wire(source[wire], name, kind.wire)
+            outputs[name] = _from_wire(source[wire], name, kind)
     outputs["azureApiVersion"] = kind.api_version
     return outputs
 
@@ -140,23 +142,31 @@ def imported_inputs(kind: ResourceType, shapes: Shapes, resource: str, outputs: 
     return {**project(kind, shapes, outputs), **found}
 
 
-def _to_wire(value: Any, path: str, wire: Mapping[str, str]) -> Any:
+def _to_wire(value: Any, path: str, kind: ResourceType) -> Any:
     if path in STRING_SETS and isinstance(value, list):
         return {str(item): {} for item in value}
     if isinstance(value, Mapping):
-        return {
-            wire.get(f"{path}.{name}", name): _to_wire(item, f"{path}.{name}", wire) for name, item in value.items()
+        found = {
+            kind.wire.get(f"{path}.{name}", name): _to_wire(item, f"{path}.{name}", kind)
+            for name, item in value.items()
         }
+        if path not in kind.nested:
+            return found
+        inside = {name: item for name, item in found.items() if name not in OUTER}
+        outside = {name: item for name, item in found.items() if name in OUTER}
+        return {**outside, "properties": inside} if inside else outside
     if isinstance(value, list):
-        return [_to_wire(item, path, wire) for item in value]
+        return [_to_wire(item, path, kind) for item in value]
     return value
 
 
-def _from_wire(value: Any, path: str, wire: Mapping[str, str]) -> Any:
+def _from_wire(value: Any, path: str, kind: ResourceType) -> Any:
     if isinstance(value, Mapping):
-        back = {wired: sdk for sdk, wired in wire.items() if sdk.rpartition(".")[0] == path}
+        if path in kind.nested and isinstance(value.get("properties"), Mapping):
+            value = {**{name: item for name, item in value.items() if name != "properties"}, **value["properties"]}
+        back = {wired: sdk for sdk, wired in kind.wire.items() if sdk.rpartition(".")[0] == path}
         names = {name: back[name].rpartition(".")[2] if name in back else name for name in value}
-        return {names[name]: _from_wire(item, f"{path}.{names[name]}", wire) for name, item in value.items()}
+        return {names[name]: _from_wire(item, f"{path}.{names[name]}", kind) for name, item in value.items()}
     if isinstance(value, list):
-        return [_from_wire(item, path, wire) for item in value]
+        return [_from_wire(item, path, kind) for item in value]
     return value

@@ -60,6 +60,7 @@ class TrackedType:
     on_put: Callable[[Cloud, Body], None] = field(default=lambda cloud, found: None)
     may_delete: Callable[[Cloud, Body], None] = field(default=lambda cloud, found: None)
     on_delete: Callable[[Cloud, Body], None] = field(default=lambda cloud, found: None)
+    after_delete: Callable[[Cloud, Body], None] = field(default=lambda cloud, found: None)
 
     @property
     def provider(self) -> str:
@@ -245,3 +246,4 @@ class TrackedResources:
         """Delete now, with what the type does on deletion (soft delete, say)."""
         self.type.on_delete(self.cloud, found)
         self.cloud.store.delete(found["id"])
+        self.type.after_delete(self.cloud, found)

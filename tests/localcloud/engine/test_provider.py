@@ -13,6 +13,7 @@ from pulumi.runtime.proto import provider_pb2, status_pb2
 from localcloud.engine import values
 from localcloud.engine.table import TABLE
 from localcloud.engine.values import UNKNOWN, Secret
+from tests.localcloud.engine import type_examples
 from tests.localcloud.engine.conftest import ProviderClient
 from tests.localcloud.engine.fake_arm import OBJECT_ID, FakeArm
 
@@ -90,13 +91,13 @@ def test_an_id_in_another_subscription_is_refused_and_nothing_is_sent(
 
 @pytest.mark.parametrize("operation", ["check", "create", "diff"])
 def test_an_unknown_type_is_named(provider: ProviderClient, operation: str) -> None:
-    token = "network:VirtualNetwork"
+    token = "network:LoadBalancer"
     calls: dict[str, Callable[[], Any]] = {
         "check": lambda: provider.check(token, "v", {}),
         "create": lambda: provider.create(token, {}),
         "diff": lambda: provider.diff(token, {}, {}),
     }
-    assert "'azure-native:network:VirtualNetwork'" in refused(calls[operation])
+    assert "'azure-native:network:LoadBalancer'" in refused(calls[operation])
 
 
 def test_each_engine_has_its_own_configuration(connect: Callable[[], ProviderClient]) -> None:
@@ -320,27 +321,8 @@ def test_an_update_with_a_refusal_says_azure_s_words(arm: FakeArm, provider: Pro
 
 
 EXAMPLES: dict[str, dict[str, Any]] = {
-    "authorization:RoleAssignment": {"scope": GROUP, "principalId": "p", "roleDefinitionId": "r"},
-    "consumption:Budget": {
-        "scope": GROUP,
-        "amount": 10,
-        "category": "Cost",
-        "timeGrain": "Monthly",
-        "timePeriod": {"startDate": "2026-01-01"},
-    },
-    "containerregistry:Registry": {"registryName": "registry1", "sku": {"name": "Basic"}},
-    "keyvault:Vault": {"properties": {"sku": {"family": "A", "name": "standard"}, "tenantId": "t"}},
-    "applicationinsights:Component": {"applicationType": "web", "kind": "web"},
-    "machinelearningservices:Compute": {
-        "workspaceName": "ws",
-        "properties": {"computeType": "AmlCompute", "properties": {"scaleSettings": {"maxNodeCount": 2}}},
-    },
-    "machinelearningservices:Datastore": {
-        "workspaceName": "ws",
-        "skipValidation": True,
-        "properties": {"datastoreType": "AzureBlob", "credentials": {"credentialsType": "None"}},
-    },
-    ENDPOINT: {"workspaceName": "ws", "properties": {"authMode": "Key"}},
+    **{example.token: example.inputs for example in type_examples.EXAMPLES},
+    "resources:ResourceGroup": {},
     "machinelearningservices:OnlineDeployment": {
         "workspaceName": "ws",
         "endpointName": "ep",
@@ -350,26 +332,6 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "workspaceName": "ws",
         "properties": {"authType": "None", "category": "X", "target": "https://x"},
     },
-    "managedidentity:FederatedIdentityCredential": {
-        "resourceName": "id",
-        "audiences": ["a"],
-        "issuer": "https://i",
-        "subject": "s",
-    },
-    "monitor:ActionGroup": {"enabled": True, "groupShortName": "g", "location": "global"},
-    "monitor:AutoscaleSetting": {"name": "inner", "enabled": True, "profiles": []},
-    "monitor:DiagnosticSetting": {"resourceUri": GROUP, "workspaceId": "w"},
-    "monitor:MetricAlert": {
-        "criteria": {"odataType": "Microsoft.X"},
-        "enabled": True,
-        "evaluationFrequency": "PT1M",
-        "scopes": [GROUP],
-        "severity": 2,
-        "windowSize": "PT5M",
-        "location": "global",
-    },
-    "storage:BlobContainer": {"accountName": "acct", "publicAccess": "None"},
-    "storage:StorageAccount": {"accountName": "acct", "kind": "StorageV2", "sku": {"name": "Standard_LRS"}},
 }
 
 
@@ -379,7 +341,7 @@ def test_every_type_of_the_table_lives_through_its_whole_life(
 ) -> None:
     arm.resources[GROUP.lower()] = {"id": GROUP, "name": "rg", "location": "eastus"}
     provider.configure(location="eastus")
-    given = dict(EXAMPLES.get(token, {}))
+    given = dict(EXAMPLES[token])
     if "resourceGroupName" in TABLE[f"azure-native:{token}"].parameters[:-1]:
         given["resourceGroupName"] = "rg"
     inputs, failures = provider.check(token, "thing", given)

@@ -26,7 +26,8 @@ from localcloud.arm import (
 )
 from localcloud.cloud import Cloud
 from localcloud.services.ml.identity import assign_identity
-from localcloud.services.ml.ids import WORKSPACE, require_workspace
+from localcloud.services.ml.ids import WORKSPACE, require_workspace, workspace_of
+from localcloud.services.ml.managed_network import activate
 from localcloud.services.ml.sizes import Sizes
 from localcloud.store import Body
 
@@ -259,6 +260,9 @@ class Computes:
             found["properties"]["provisioningState"] = "Failed" if error else "Succeeded"
             found["properties"]["provisioningErrors"] = [error.body()] if error else None
             self._cloud.store.put(resource_id, found)
+            if error is None:
+                # The first compute provisions the workspace's managed network.
+                activate(self._cloud, workspace_of(resource_id))
 
     def _finish_delete(self, resource_id: str, error: ArmError | None) -> None:
         self._cloud.store.delete(resource_id)

@@ -1,7 +1,6 @@
 """Workspaces: made over a storage account and a key vault that exist, with their default datastores, soft-deleted.
 
-Only workspaces of kind `Default` are here: no hubs, projects or feature stores. Nothing of a managed network is
-built; its mode is checked and kept. Fault: `workspace.create`.
+Only workspaces of kind `Default` are here: no hubs, projects or feature stores. Fault: `workspace.create`.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from localcloud.arm import (
 )
 from localcloud.cloud import TENANT, Cloud
 from localcloud.services.blob_access import BlobAccess
+from localcloud.services.ml import managed_network
 from localcloud.services.ml.datastores import Datastores
 from localcloud.services.ml.identity import assign_identity
 from localcloud.services.ml.ids import (
@@ -39,6 +39,7 @@ from localcloud.services.ml.ids import (
     require_workspace,
     workspace_id,
 )
+from localcloud.services.regions import require_region
 from localcloud.store import Body
 
 SOFT_DELETE_DAYS = 14
@@ -60,17 +61,12 @@ _READ_ONLY = (
     *("provisioningState", "serviceProvisionedResourceGroup", "storageHnsEnabled", "tenantId", "workspaceId"),
     *("creationTime", "agentsEndpointUri"),
 )
-_MANAGED_NETWORK = (
-    *("isolationMode", "networkId", "outboundRules", "status", "firewallSku", "enableNetworkMonitor"),
-    *("managedNetworkKind", "firewallPublicIpAddress", "changeableIsolationModes"),
-)
 _DEPENDENCIES = {
     "storageAccount": "microsoft.storage/storageaccounts",
     "keyVault": "microsoft.keyvault/vaults",
     "applicationInsights": "microsoft.insights/components",
     "containerRegistry": "microsoft.containerregistry/registries",
 }
-_ISOLATION = ("Disabled", "AllowInternetOutbound", "AllowOnlyApprovedOutbound")
 
 # -- routes ----------------------------------------------------------------------------------------------------
 
@@ -201,7 +197,9 @@ class Workspaces:
         if self._cloud.strict:
             refuse_unknown(body, _TOP, "body")
             refuse_unknown(properties, known, "properties")
-            refuse_unknown(properties.get("managedNetwork") or {}, _MANAGED_NETWORK, "properties.managedNetwork")
+            refuse_unknown(
+                properties.get("managedNetwork") or {}, managed_network.MEMBERS, "properties.managedNetwork"
+            )
         kind = body.get("kind") or "Default"
         if kind.lower() != "default":
             raise ArmError(501, "NotImplemented", f"The local cloud has no workspaces of kind '{kind}'.")
@@ -253,7 +251,10 @@ class Workspaces:
                 f"The resource '{last_part(wanted)}' already exists in location '{old['location']}'. "
                 f"A resource with the same name cannot be created in location '{location}'.",
             )
-        _check_network(kept.get("managedNetwork"), sent.get("managedNetwork"))
+        require_region(self._cloud, location, f"{PROVIDER}/workspaces")
+        network = managed_network.network_of(
+            self._cloud, kept, sent, provision=bool(sent.get("provisionNetworkNow") or kept.get("provisionNetworkNow"))
+        )
         own_id = kept.get("workspaceId") or str(uuid.uuid4())
         region = location.replace(" ", "").lower()
         properties: Body = {
@@ -264,16 +265,16 @@ class Workspaces:
             "hbiWorkspace": False,
             "v1LegacyMode": False,
             "publicNetworkAccess": "Enabled",
-            "managedNetwork": {"isolationMode": "Disabled"},
             "enableDataIsolation": False,
             "systemDatastoresAuthMode": kept.get("systemDatastoresAuthMode", "AccessKey"),
             **sent,
+            "managedNetwork": network,
             "workspaceId": own_id,
             "tenantId": TENANT,
             "discoveryUrl": f"https://{region}.api.azureml.ms/discovery",
             "mlFlowTrackingUri": f"azureml://{region}.api.azureml.ms/mlflow/v1.0{wanted}",
-            "privateLinkCount": 0,
-            "privateEndpointConnections": [],
+            "privateLinkCount": len(kept.get("privateEndpointConnections") or []),
+            "privateEndpointConnections": kept.get("privateEndpointConnections") or [],
             "storageHnsEnabled": False,
             "provisioningState": "Updating" if old else "Creating",
         }
@@ -305,15 +306,3 @@ class Workspaces:
         if not purge:
             record = {"id": resource_id, "deleted": self._cloud.clock.now().isoformat()}
             self._cloud.store.put_record("deleted-workspace", resource_id.lower(), record)
-
-
-def _check_network(old: Body | None, new: Body | None) -> None:
-    """A managed network goes one way only: to more isolation, never back."""
-    wanted = (new or {}).get("isolationMode")
-    if wanted is None:
-        return
-    if wanted not in _ISOLATION:
-        raise ArmError(400, "ValidationError", f"The isolationMode '{wanted}' is not one of {', '.join(_ISOLATION)}.")
-    before = (old or {}).get("isolationMode", "Disabled")
-    if _ISOLATION.index(wanted) < _ISOLATION.index(before):
-        raise ArmError(400, "ValidationError", f"The isolationMode cannot go back from '{before}' to '{wanted}'.")

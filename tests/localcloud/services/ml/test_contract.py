@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 from azure.ai.ml._restclient.arm_ml_service import models
 
-from localcloud.services.ml import assets, code, components, computes, data, datastores, environments, workspaces
+from localcloud.services.ml import (
+    assets,
+    code,
+    components,
+    computes,
+    data,
+    datastores,
+    environments,
+    managed_network,
+    workspaces,
+)
 from localcloud.services.ml import models as model_assets
 from localcloud.services.ml.assets import AssetKind
 from localcloud.services.ml.sizes import Sizes
@@ -28,7 +38,7 @@ def test_every_member_of_a_workspace_is_known() -> None:
     assert _members("WorkspaceProperties") <= known
     assert _members("WorkspacePropertiesUpdateParameters") <= {*workspaces._UPDATABLE, *workspaces._READ_ONLY}
     assert _members("Workspace") <= set(workspaces._TOP)
-    assert _members("ManagedNetworkSettings") <= set(workspaces._MANAGED_NETWORK)
+    assert _members("ManagedNetworkSettings") <= set(managed_network.MEMBERS)
 
 
 def test_every_input_of_pulumis_workspace_is_known() -> None:
