@@ -21,7 +21,7 @@ LOGGED = (
     vault.VAULT,
     registry.REGISTRY,
 )
-KEEPS_DATA = (workspace.WORKSPACE, storage.ACCOUNT, vault.VAULT)
+KEEPS_DATA = (workspace.WORKSPACE, storage.ACCOUNT, vault.VAULT, registry.MODEL_REGISTRY)
 
 
 def logs_are_kept(stack: Sequence[Resource]) -> Iterator[tuple[str, Resource | None]]:

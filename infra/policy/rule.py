@@ -122,9 +122,9 @@ def must_be(path: str, *allowed: Any, otherwise: str = "") -> Callable[[Resource
         wanted = " or ".join(_shown(one) for one in allowed)
         if value is None:
             taken = f", and Azure takes that as {otherwise}" if otherwise else ""
-            yield f"'{_last(path)}' is not set{taken}; it must be {wanted}"
+            yield f"'{_inner(path)}' is not set{taken}; it must be {wanted}"
         else:
-            yield f"'{_last(path)}' is {_shown(value)}; it must be {wanted}"
+            yield f"'{_inner(path)}' is {_shown(value)}; it must be {wanted}"
 
     return check
 
@@ -135,7 +135,7 @@ def must_not_be(path: str, *refused: Any) -> Callable[[Resource], Iterator[str]]
     def check(resource: Resource) -> Iterator[str]:
         value = resource.get(path)
         if any(_same(value, one) for one in refused):
-            yield f"'{_last(path)}' is {_shown(value)}"
+            yield f"'{_inner(path)}' is {_shown(value)}"
 
     return check
 
@@ -146,7 +146,7 @@ def must_be_set(path: str) -> Callable[[Resource], Iterator[str]]:
     def check(resource: Resource) -> Iterator[str]:
         value = resource.get(path)
         if value is None or value == "":
-            yield f"'{_last(path)}' is not set"
+            yield f"'{_inner(path)}' is not set"
 
     return check
 
@@ -178,8 +178,9 @@ def _same(value: Any, other: Any) -> bool:
     return type(value) is type(other) and bool(value == other)
 
 
-def _last(path: str) -> str:
-    return path.rpartition(".")[2]
+def _inner(path: str) -> str:
+    """The path without the envelopes that Azure wraps around it."""
+    return path.rpartition("properties.")[2]
 
 
 def _shown(value: Any) -> str:

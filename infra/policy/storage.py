@@ -56,7 +56,7 @@ RULES: tuple[Rule | StackRule, ...] = (
     Rule(
         "storage-infrastructure-encryption",
         "A storage account encrypts twice, by its infrastructure too: only creation can set it",
-        "encryption with require_infrastructure_encryption=True",
+        "encryption with require_infrastructure_encryption=True; here: pulumi config set sensitiveData true",
         (
             builtin(
                 "Storage/StorageAccountInfrastructureEncryptionEnabled_Audit",

@@ -144,12 +144,12 @@ RULES: tuple[Rule | StackRule, ...] = (
         (MADE_IN, "system_datastores_auth_mode="),
     ),
     Rule(
-        "workspace-sensitivity-decided",
-        "Whether a workspace holds sensitive data is decided when it is created: it cannot be changed later",
-        "hbi_workspace=True or False, and never left out; here: pulumi config set sensitiveData true",
+        "workspace-sensitive-data",
+        "A workspace is made for sensitive data, of which Azure collects less: only creation can set it",
+        "hbi_workspace=True; here: pulumi config set sensitiveData true (fixed at creation)",
         (landing_zone("Deny-MachineLearning-HbiWorkspace"), avm(AVM, "parameter hbiWorkspace")),
         (WORKSPACE,),
-        must_be_set("hbiWorkspace"),
+        must_be("hbiWorkspace", True, otherwise="false"),
         (MADE_IN, "hbi_workspace="),
     ),
     Rule(

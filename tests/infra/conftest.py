@@ -25,6 +25,7 @@ TENANT = "99999999-2222-3333-4444-555555555555"
 IDENTITY = "azure-native:managedidentity:UserAssignedIdentity"
 PATHS = {
     "azure-native:resources:ResourceGroup": "resourceGroups/{0}",
+    "azure-native:storage:StorageAccount": "resourceGroups/rg/providers/Microsoft.Storage/storageAccounts/{0}",
     IDENTITY: "resourceGroups/rg/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{0}",
 }
 
