@@ -20,17 +20,31 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from localcloud.arm import ArmError, ArmRoute, json_response, read_json
 from localcloud.cloud import Cloud
 from localcloud.fault_door import pass_through
+from localcloud.governance import governed
+from localcloud.guard import Guard, Needs
+from localcloud.needs import of_arm, of_data_plane
 from localcloud.services import (
+    alerts,
     authorization,
+    autoscale,
     blob,
+    budgets,
     containerregistry,
+    diagnostics,
     entra,
+    graph,
+    identity_door,
     keyvault,
     keyvault_keys,
+    locks,
     managedidentity,
     metadata,
     monitoring,
+    networks,
+    policies,
     prices,
+    private_dns,
+    private_endpoints,
     resources,
     storage_accounts,
 )
@@ -47,8 +61,10 @@ from localcloud.services.ml import (
     environments,
     history,
     jobs,
+    managed_network,
     mlflow_gateway,
     models,
+    registries,
     registry,
     sizes,
     workspaces,
@@ -67,12 +83,14 @@ Routes = Callable[[Cloud], list[Route]]
 class Host:
     """A host name pattern, the services behind it, and for whom a token must have been issued.
 
-    `audiences` is None where the service checks for itself (tokens, blobs, scoring).
+    `audiences` is None where the service checks for itself (tokens, blobs, scoring). `needs` tells which right a call
+    takes.
     """
 
     pattern: str
     services: Sequence[Routes]
     audiences: tuple[str, ...] | None = None
+    needs: Needs | None = None
 
 
 def arm_services() -> list[Routes]:
@@ -88,7 +106,18 @@ def arm_services() -> list[Routes]:
         containerregistry.routes,
         managedidentity.routes,
         authorization.routes,
+        locks.routes,
+        policies.routes,
+        diagnostics.routes,
+        alerts.routes,
+        autoscale.routes,
+        budgets.routes,
+        networks.routes,
+        private_endpoints.routes,
+        private_dns.routes,
         workspaces.routes,
+        managed_network.routes,
+        registries.routes,
         computes.routes,
         sizes.routes,
         datastores.routes,
@@ -118,15 +147,16 @@ def data_plane_services() -> list[Routes]:
 def hosts() -> list[Host]:
     """Every name that the proxy lets through, the most exact first."""
     return [
-        Host("management.azure.com", arm_services(), ARM_AUDIENCES),
+        Host("management.azure.com", arm_services(), ARM_AUDIENCES, of_arm),
         Host("login.microsoftonline.com", [entra.routes]),
-        Host("*.api.azureml.ms", data_plane_services(), ML_AUDIENCES),
-        Host("*.experiments.azureml.net", data_plane_services(), ML_AUDIENCES),
+        Host("graph.microsoft.com", [graph.routes], ("https://graph.microsoft.com",)),
+        Host("*.api.azureml.ms", data_plane_services(), ML_AUDIENCES, of_data_plane),
+        Host("*.experiments.azureml.net", data_plane_services(), ML_AUDIENCES, of_data_plane),
         Host(prices.HOST, [prices.routes]),
         Host("*.blob.core.windows.net", [blob.routes]),
         Host("*.vault.azure.net", [keyvault_keys.data_routes]),
         Host("*.inference.ml.azure.com", [router.routes]),
-        Host("127.0.0.1", [_own_routes]),
+        Host("127.0.0.1", [_own_routes, identity_door.routes]),
     ]
 
 
@@ -181,11 +211,12 @@ class App:
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
+        self._guard = Guard(cloud)
         self._hosts = [
             (
                 re.compile(fnmatch.translate(host.pattern)),
                 [route for service in host.services for route in service(cloud)],
-                host.audiences,
+                host,
             )
             for host in hosts()
         ]
@@ -228,17 +259,21 @@ class App:
 
     def _find(self, request: Request) -> ASGIApp:
         name = (request.headers.get("host") or "").partition(":")[0].lower()
-        for pattern, routes, audiences in self._hosts:
+        for pattern, routes, host in self._hosts:
             if not pattern.match(name):
                 continue
             for route in routes:
                 match, more = route.matches(request.scope)
                 if match is Match.FULL:
-                    if audiences and not (isinstance(route, ArmRoute) and route.anonymous):
-                        claims = entra.check_token(self._cloud, request.headers.get("authorization"), audiences)
-                        request.scope.setdefault("state", {})["claims"] = claims
                     request.scope.update(more)
-                    return route.handle
+                    if not host.audiences or (isinstance(route, ArmRoute) and route.anonymous):
+                        return route.handle
+                    claims = entra.check_token(self._cloud, request.headers.get("authorization"), host.audiences)
+                    request.scope.setdefault("state", {})["claims"] = claims
+                    if host.needs is None:
+                        return route.handle
+                    handle = governed(self._cloud, route.handle) if host.needs is of_arm else route.handle
+                    return self._guard.admit(request, claims, host.needs, handle)
             break
         raise ArmError(
             501,
