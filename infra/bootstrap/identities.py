@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import pulumi
@@ -32,12 +32,16 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Grant:
-    """A role at a scope, which is an id; `where` names the scope in the assignment's logical name."""
+    """A role, built-in or of our own, at a scope (an id); `where` names the scope in the assignment's logical name."""
 
-    role: Role
+    role: Role | authorization.RoleDefinition
     where: str
     scope: pulumi.Input[str]
     condition: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.role.name.lower().replace("_", "-") if isinstance(self.role, Role) else "decrypt"
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class Identities(pulumi.ComponentResource):
         self.clients: dict[str, pulumi.Output[str]] = {}
         self.principals: dict[str, pulumi.Output[str]] = {}
         environments = args.settings.environments
+        self._decrypt = self._role()
         reading = [grant for one in environments for grant in self._reading(one)]
         self._identity(PREVIEW, PREVIEW, "pull_request", reading)
         self._identity(ML, ML, f"environment:{ML}", reading)
@@ -81,7 +86,8 @@ class Identities(pulumi.ComponentResource):
 
     def _reading(self, one: Environment) -> Sequence[Grant]:
         """A plan needs to see what is there, to read the state, and to decrypt what is secret in it."""
-        return [self._subscription(Role.READER, one), *self._state_of(one.name, Role.BLOB_READER)]
+        container, key = self._state_of(one.name, Role.BLOB_READER)
+        return [self._subscription(Role.READER, one), container, replace(key, role=self._decrypt)]
 
     def _deploying(self, one: Environment) -> Sequence[Grant]:
         return [
@@ -100,6 +106,21 @@ class Identities(pulumi.ComponentResource):
             Grant(role, f"state-{name}", self._args.state.containers[name].id),
             Grant(Role.CRYPTO_USER, f"key-{name}", self._args.state.keys[name].id),
         ]
+
+    def _role(self) -> authorization.RoleDefinition:
+        """To decrypt and nothing else: the least of Azure's own roles that may changes keys and signs with them."""
+        repository, scope = self._args.settings.repository, f"/subscriptions/{self._args.subscription}"
+        return authorization.RoleDefinition(
+            "decrypt",
+            role_definition_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{scope}|{repository}|decrypt".lower())),
+            role_name=f"State decrypter of {repository}",
+            description="Decrypts the data keys of Pulumi's states",
+            role_type="CustomRole",
+            scope=scope,
+            assignable_scopes=[scope],
+            permissions=[authorization.PermissionArgs(data_actions=["Microsoft.KeyVault/vaults/keys/decrypt/action"])],
+            opts=pulumi.ResourceOptions(parent=self),
+        )
 
     def _identity(self, key: str, name: str, subject: str, grants: Sequence[Grant]) -> None:
         within = pulumi.ResourceOptions(parent=self)
@@ -122,24 +143,26 @@ class Identities(pulumi.ComponentResource):
         )
         self.clients[key], self.principals[key] = identity.client_id, identity.principal_id
         # Two environments in one subscription are one scope, which takes a role once.
-        once = {
-            (grant.role, str(grant.scope) if isinstance(grant.scope, str) else grant.where): grant for grant in grants
-        }
+        once = {(grant.name, grant.scope if isinstance(grant.scope, str) else grant.where): grant for grant in grants}
         for grant in once.values():
             self._assign(name, identity.principal_id, "ServicePrincipal", grant)
 
     def _assign(self, name: str, principal: pulumi.Input[str], kind: str, grant: Grant) -> None:
         guid = pulumi.Output.all(grant.scope, principal).apply(
-            lambda found: str(uuid.uuid5(uuid.NAMESPACE_URL, f"{found[0]}|{found[1]}|{grant.role}".lower()))
+            lambda found: str(uuid.uuid5(uuid.NAMESPACE_URL, f"{found[0]}|{found[1]}|{grant.name}".lower()))
         )
-        definition = f"/providers/Microsoft.Authorization/roleDefinitions/{grant.role}"
+        definition: pulumi.Input[str] = (
+            f"/subscriptions/{self._args.subscription}/providers/Microsoft.Authorization/roleDefinitions/{grant.role}"
+            if isinstance(grant.role, Role)
+            else grant.role.id
+        )
         authorization.RoleAssignment(
-            f"{name}-{grant.role.name.lower().replace('_', '-')}-on-{grant.where}",
+            f"{name}-{grant.name}-on-{grant.where}",
             role_assignment_name=guid,
             scope=grant.scope,
             principal_id=principal,
             principal_type=kind,
-            role_definition_id=f"/subscriptions/{self._args.subscription}{definition}",
+            role_definition_id=definition,
             condition=grant.condition or None,
             condition_version="2.0" if grant.condition else None,
             opts=pulumi.ResourceOptions(parent=self),

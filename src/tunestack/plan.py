@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,11 +111,12 @@ class Plan:
 def make(stack: str) -> Plan:
     """Ask the engine and the price list. Raises NotConfigured where there is no engine."""
     with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "events"
+        # Policies speak in the event log only; what the price list wants is the digest on stdout.
+        log, digest = Path(folder) / "events", Path(folder) / "plan.json"
         command = ["pulumi", "preview", "--stack", stack, "--policy-pack", str(POLICIES), "--event-log", str(log)]
         try:
             done = subprocess.run(
-                [*command, "--non-interactive", "--color", "never"],
+                [*command, "--json", "--non-interactive"],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -126,19 +127,23 @@ def make(stack: str) -> Plan:
                 f"the plan cannot be made: 'pulumi' does not run ({error.strerror})", fix="Put pulumi on PATH"
             ) from error
         events = log.read_text().splitlines() if log.exists() else []
-    found = read(stack, (json.loads(line) for line in events if line.strip()))
-    if done.returncode and not any(one.refuses for one in found.findings):
-        said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        return Plan(**{**vars(found), "error": "\n".join(said[-20:]) or f"pulumi ended with {done.returncode}"})
-    return Plan(**{**vars(found), **_cost(stack)})
+        found = read(stack, (json.loads(line) for line in events if line.strip()))
+        if done.returncode and not any(one.refuses for one in found.findings):
+            return replace(found, error=found.error or done.stderr.strip() or f"pulumi ended with {done.returncode}")
+        digest.write_text(done.stdout)
+        return replace(found, **_cost(stack, digest))
 
 
 def read(stack: str, events: Iterable[dict[str, Any]]) -> Plan:
     """The plan in the events of an engine's preview."""
     steps: list[Step] = []
     findings: list[Finding] = []
+    errors: list[str] = []
     unchanged = 0
     for event in events:
+        diagnostic = event.get("diagnosticEvent", {})
+        if diagnostic.get("severity") == "error":
+            errors += [line for line in diagnostic["message"].splitlines() if line.strip()]
         metadata = event.get("resourcePreEvent", {}).get("metadata")
         if metadata:
             operation = metadata["op"]
@@ -154,7 +159,8 @@ def read(stack: str, events: Iterable[dict[str, Any]]) -> Plan:
             name = policy.get("resourceUrn", "").rpartition("::")[2]
             findings.append(Finding(policy["enforcementLevel"], policy["policyName"], name, " ".join(said)))
     once = list(dict.fromkeys(findings))
-    return Plan(stack, sorted(steps, key=lambda one: (one.what, one.kind, one.name)), unchanged, once)
+    failed = "" if any(one.refuses for one in once) else "\n".join(dict.fromkeys(errors))
+    return Plan(stack, sorted(steps, key=lambda one: (one.what, one.kind, one.name)), unchanged, once, failed)
 
 
 def refuse(found: Plan) -> None:
@@ -165,8 +171,8 @@ def refuse(found: Plan) -> None:
         raise GateSaidNo(*found.refusals)
 
 
-def _cost(stack: str) -> dict[str, str]:
-    command = [sys.executable, str(COST), "--stack", stack, "--markdown"]
+def _cost(stack: str, digest: Path) -> dict[str, Any]:
+    command = [sys.executable, str(COST), "--stack", stack, "--plan", str(digest), "--markdown"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     said = [line.removeprefix("error: ") for line in done.stderr.splitlines() if line.startswith("error: ")]
     reason = " ".join(said) or f"'{COST}' ended with {done.returncode}"
