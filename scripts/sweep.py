@@ -19,7 +19,9 @@ def parser() -> cli.Parser:
     flags.add_argument("--subscription", metavar="ID", help="else AZURE_SUBSCRIPTION_ID, or the stack's")
     flags.add_argument("--stack", metavar="NAME", help="only what this stack made (else all of tunestack's)")
     flags.add_argument("--everything", action="store_true", help="whatever is there, ours or not")
-    flags.add_argument("--purge", action="store_true", help="give up what is soft-deleted for good")
+    flags.add_argument("--purge", action="store_true", help="give up for good what is soft-deleted or orphaned")
+    flags.add_argument("--expired", action="store_true", help="only deployments whose lease is over: warn, then delete")
+    flags.add_argument("--grace", default="30m", metavar="TIME", help="how long after the warning (else 30m)")
     flags.add_argument("--outputs", type=Path, metavar="FILE", help="stack outputs as JSON, to know the subscription")
     return flags
 
@@ -31,15 +33,19 @@ def run(options: argparse.Namespace) -> cli.Result:
     subscription = connect.subscription(options)
     tags = {} if options.everything else {"project": "tunestack"} | ({"stack": options.stack} if options.stack else {})
     cli.note(f"subscription '{subscription}', " + (f"tags {tags}" if tags else "everything in it"))
-    sweep = leftovers.Sweep(Arm(connect.credential()), subscription, tags)
+    if options.expired:
+        from tunestack import expiry
+
+        return expiry.run(Arm(connect.credential()), subscription, tags, options.grace)
+    credential = connect.credential()
+    graph = Arm(credential, "https://graph.microsoft.com/.default")
+    sweep = leftovers.Sweep(Arm(credential), subscription, tags, graph)
     asked = sweep.ask()
     leftovers.tell(asked)
     found = [one for answer in asked for one in answer.found]
     tables.show("left", ("kind", "name", "remove it with"), [(one.kind, one.name, one.remedy) for one in found])
-    for one in found:
-        if options.purge and one.id:
-            sweep.purge(one)
-            cli.note(f"purged '{one.name}'")
+    if options.purge:
+        found = [one for one in found if not sweep.purged(one)]
     left = [one for one in found if not one.is_retained]
     refused = [f"'{answer.api}' could not be asked: {answer.refusal}" for answer in asked if answer.refusal]
     if left or refused:

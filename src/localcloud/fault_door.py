@@ -18,6 +18,8 @@ def call_of(cloud: Cloud, method: str, path: str) -> tuple[str, str]:
     """The type and the phase of a call, e.g. (`Microsoft.KeyVault/vaults`, `create`); empty for no resource."""
     _, provider, rest = path.strip("/").lower().rpartition("/providers/")
     # a namespace, then pairs of type and name: a list has no name at its end
+    if provider and method == "GET" and rest.count("/") % 2 == 1:
+        return type_of(path), "list"
     is_resource = bool(provider) and rest.count("/") % 2 == 0 and rest.count("/") > 0
     is_group = not provider and re.fullmatch(r"subscriptions/[^/]+/resourcegroups/[^/]+", rest)
     if not (is_group or is_resource):

@@ -1,9 +1,9 @@
 """What can be made to fail or to wait, by name: a test (or a curious user) arms a fault, the next call meets it.
 
-Every ARM type has `<type>.<phase>`, e.g. `Microsoft.KeyVault/vaults.create`. The phases `read`, `create`, `update` and
-`delete` are met before anything is done; `created`, `updated` and `deleted` when it is done and the answer not sent
-yet; `provision` and `deprovision` by the operation behind an accepted call. Services have names of their own
-beside these, such as `compute.create`; each documents them.
+Every ARM type has `<type>.<phase>`, e.g. `Microsoft.KeyVault/vaults.create`. The phases `read`, `list`, `create`,
+`update` and `delete` are met before anything is done; `created`, `updated` and `deleted` when it is done and the
+answer not sent yet; `provision` and `deprovision` by the operation behind an accepted call. Services have names of
+their own beside these, such as `compute.create`; each documents them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from localcloud.arm import ArmError
 
-BEFORE = ("read", "create", "update", "delete")
+BEFORE = ("read", "list", "create", "update", "delete")
 AFTER = {"create": "created", "update": "updated", "delete": "deleted"}
 OPERATION = ("provision", "deprovision")
 PHASES = frozenset({*BEFORE, *AFTER.values(), *OPERATION, "allocate"})

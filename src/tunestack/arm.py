@@ -19,7 +19,7 @@ from azure.core.rest import HttpRequest, HttpResponse
 from azure.mgmt.core import ARMPipelineClient
 from azure.mgmt.core.polling.arm_polling import ARMPolling
 
-from tunestack.errors import CloudError, TunestackError
+from tunestack.errors import CloudError, EndedBadly, TunestackError
 from tunestack.refusals import refused, unreachable
 
 MANAGEMENT = "https://management.azure.com"
@@ -29,12 +29,12 @@ Json = dict[str, Any]
 class Arm:
     """One authenticated client; paths start with `/subscriptions`, or are whole URLs of Azure ML's data plane."""
 
-    def __init__(self, credential: TokenCredential) -> None:
+    def __init__(self, credential: TokenCredential, scope: str = f"{MANAGEMENT}/.default") -> None:
         policies = [
             HeadersPolicy(),
             UserAgentPolicy("tunestack"),
             RetryPolicy(retry_backoff_max=30),
-            BearerTokenCredentialPolicy(credential, f"{MANAGEMENT}/.default"),
+            BearerTokenCredentialPolicy(credential, scope),
         ]
         self._client: ARMPipelineClient[HttpRequest, HttpResponse] = ARMPipelineClient(MANAGEMENT, policies=policies)
 
@@ -63,14 +63,23 @@ class Arm:
         """Write a whole resource and wait for the operation behind it."""
         return self._finished(self._run("PUT", path, version, body=body))
 
+    def begin_put(self, path: str, version: str, body: Json) -> LROPoller[Json]:
+        """As `put`, for whoever waits in its own way."""
+        return self._poller(self._run("PUT", path, version, body=body))
+
     def patch(self, path: str, version: str, body: Json) -> Json:
         return self._finished(self._run("PATCH", path, version, body=body))
 
-    def delete(self, path: str, version: str) -> None:
-        """Delete and wait; what is not there is deleted already."""
-        done = self._run("DELETE", path, version, allowed=(404,))
-        if done.http_response.status_code != 404:
-            self._finished(done)
+    def delete(self, path: str, version: str, *, timeout: float | None = None, **query: Any) -> None:
+        """Delete and wait; what is not there is deleted already. After `timeout` seconds it raises EndedBadly."""
+        done = self._run("DELETE", path, version, query=query, allowed=(404,))
+        if done.http_response.status_code == 404:
+            return
+        poller = self._poller(done)
+        poller.wait(timeout)
+        if not poller.done():
+            raise EndedBadly(f"'{path.rsplit('/providers/', 1)[-1]}' is not deleted after {timeout:.0f} s; it goes on")
+        poller.result()
 
     def text(self, url: str) -> str:
         """A text file at a signed URL, e.g. a log; without the token, which a signed URL must not meet."""
@@ -109,9 +118,11 @@ class Arm:
         return answered
 
     def _finished(self, first: PipelineResponse[Any, Any]) -> Json:
-        poller = LROPoller(self._client, first, lambda last: self._json(last.http_response), ARMPolling(timeout=2.0))
-        result: Json = poller.result()
+        result: Json = self._poller(first).result()
         return result
+
+    def _poller(self, first: PipelineResponse[Any, Any]) -> LROPoller[Json]:
+        return LROPoller(self._client, first, lambda last: self._json(last.http_response), ARMPolling(timeout=2.0))
 
     @staticmethod
     def _json(response: HttpResponse) -> Json:

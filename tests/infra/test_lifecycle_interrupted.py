@@ -1,0 +1,140 @@
+"""Interrupted in the middle, on the real engine: Ctrl-C, kill -9, and what docs/recovery.md says to do then."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.infra.conftest import ROOT
+from tests.infra.live_stack import ML, LiveStack, live_stack
+
+PAGE = ROOT / "docs" / "recovery.md"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStack]:
+    with live_stack(tmp_path_factory) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def _no_faults_left(stack: LiveStack) -> Iterator[None]:
+    yield
+    stack.cloud.cloud.faults.release_all()
+
+
+def lines(title: str) -> list[str]:
+    """The commands of one section of the page, in their order; comments are for the reader."""
+    section = PAGE.read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    assert section, f"'{PAGE.name}' has no section '{title}'"
+    text = "\n".join(re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)).replace("\\\n", " ")
+    return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def interrupt(stack: LiveStack, command: str, fault: str) -> str:
+    """One Ctrl-C while the operation is waited for; what the engine said until it ended by itself."""
+    gate = stack.cloud.cloud.faults.hold(fault)
+    with stack.begun(command, gate) as process:
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=60)[0]
+        assert process.returncode != 0
+    stack.cloud.cloud.faults.disarm(fault)
+    return said
+
+
+def kill(stack: LiveStack, command: str, fault: str) -> None:
+    """kill -9 while a call is on its way, and not while the engine writes its state: that is a case of its own."""
+    gate = stack.cloud.cloud.faults.hold(fault)
+    with stack.begun(command, gate) as process:
+        os.killpg(process.pid, signal.SIGSTOP)
+        while not is_whole(checkpoint(stack)):
+            os.killpg(process.pid, signal.SIGCONT)
+            os.killpg(process.pid, signal.SIGSTOP)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    stack.cloud.cloud.faults.disarm(fault)
+
+
+def checkpoint(stack: LiveStack) -> Path:
+    return stack.cloud.running.state / "pulumi" / ".pulumi" / "stacks" / "tunestack" / "local.json"
+
+
+def is_whole(file: Path) -> bool:
+    try:
+        json.loads(file.read_text())
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+# The tests below are one life of the stack, in this order.
+
+
+def test_after_one_interrupt_in_the_middle_of_up_the_same_command_completes(stack: LiveStack) -> None:
+    said = interrupt(stack, "up", f"{ML}/computes.provision")
+    assert "called off while the cloud goes on with it: run the same command again" in said
+    assert "Traceback" not in said
+    assert stack.state().get("pending_operations") in (None, [])
+    (line,) = lines("After one Ctrl-C")
+    stack.shell(line)
+    stack.up("--expect-no-changes")
+
+
+def test_after_one_interrupt_in_the_middle_of_destroy_the_same_command_completes(stack: LiveStack) -> None:
+    interrupt(stack, "destroy", f"{ML}.deprovision")
+    assert stack.resources()
+    stack.destroy()
+    assert stack.names() == []
+
+
+def test_after_a_kill_the_page_brings_back_what_was_made_without_the_state_knowing(stack: LiveStack) -> None:
+    kill(stack, "up", f"{ML}/computes.created")
+    locked = stack.up(status=1)
+    assert "currently locked" in locked
+    made = stack.ids()
+    unlock, show, forget, plan, fill_in, adopt, complete = lines("After kill -9, or a second Ctrl-C")
+    stack.shell(unlock)
+    assert {"cpu-cluster", "gpu-cluster"} <= set(re.findall(r"[\w-]+-cluster", stack.shell(show)))
+    stack.shell(forget)
+    assert "cannot create already existing resource" in stack.up(status=1)
+    stack.shell(plan)
+    stack.shell(fill_in, STACK="local")
+    stack.shell(adopt)
+    stack.shell(complete)
+    assert made <= stack.ids()
+
+
+def test_a_state_file_that_was_cut_is_taken_from_its_copy(stack: LiveStack) -> None:
+    before = stack.state()["resources"]
+    whole = checkpoint(stack).read_text()
+    checkpoint(stack).write_text(whole[: len(whole) // 2])
+    assert "failed to load checkpoint" in stack.up(status=1)
+    (copy,) = lines("The state file was cut")
+    stack.shell(copy, STACK="local", STATE=str(stack.cloud.running.state / "pulumi"))
+    assert {one["urn"] for one in stack.state()["resources"]} <= {one["urn"] for one in before}
+
+
+def test_destroy_after_a_kill_leaves_nothing(stack: LiveStack) -> None:
+    kill(stack, "destroy", f"{ML}/computes.delete")
+    unlock, destroy = lines("To give up instead")
+    stack.shell(unlock)
+    stack.shell(destroy)
+    assert stack.names() == []
+
+
+def test_a_lost_state_is_written_anew_from_what_is_in_the_cloud(stack: LiveStack) -> None:
+    stack.up()
+    before = stack.names()
+    backend = stack.cloud.running.state / "pulumi"
+    (backend / ".pulumi").rename(backend / "lost")
+    for line in lines("The state of the stack is lost"):
+        stack.shell(line, STACK="local")
+    assert stack.names() == before
+    stack.destroy()
+    assert stack.names() == []
