@@ -52,6 +52,7 @@ def environment(place: Place) -> dict[str, pulumi.Input[str]]:
         "shared_registry": settings.shared_registry.rpartition("/")[2],
         "purge_on_teardown": str(settings.purge_on_teardown).lower(),
         "production": str(settings.production).lower(),
+        "max_instances": str(settings.max_instances),
     }
     return {field.name: outputs[field.name] for field in fields(StackOutputs)}
 

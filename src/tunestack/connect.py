@@ -38,6 +38,8 @@ class Workspace:
     cpu_cluster: str = ""
     gpu_cluster: str = ""
     endpoint_name: str = ""
+    lease_cap: str = ""
+    max_instances: str = ""
 
     @property
     def path(self) -> str:
@@ -49,9 +51,10 @@ class Workspace:
 class Connection:
     """A workspace with one credential; clients are made when first used."""
 
-    def __init__(self, workspace: Workspace, *, endpoint: str = "") -> None:
+    def __init__(self, workspace: Workspace, *, endpoint: str = "", arm: Arm | None = None) -> None:
         self.workspace = workspace
         self._endpoint = endpoint or workspace.endpoint_name
+        self._given_arm = arm
 
     @cached_property
     def credential(self) -> TokenCredential:
@@ -61,7 +64,7 @@ class Connection:
     def arm(self) -> Arm:
         from tunestack.arm import Arm
 
-        return Arm(self.credential)
+        return self._given_arm or Arm(self.credential)
 
     @cached_property
     def body(self) -> dict[str, Any]:
@@ -182,6 +185,8 @@ def _from_stack_or_config(file: Path | None) -> Workspace:
         stack.cpu_cluster,
         stack.gpu_cluster,
         stack.endpoint_name,
+        stack.lease_cap,
+        stack.max_instances,
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from tunestack import azure_facts, cli, registry
+from tunestack import autoscale, azure_facts, cli, leases, registry
 from tunestack.connect import Connection
 from tunestack.deployment_settings import Settings
 from tunestack.endpoint import Deployment, Endpoint
@@ -36,21 +36,27 @@ class Served:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The deployment that is asked for."""
+    """The deployment that is asked for, and the lease that it gets or gets anew."""
 
     slot: str
     model: Served
     settings: Settings
+    lease: str
 
     @property
     def tags(self) -> dict[str, str]:
-        content = json.dumps(self.settings.model_dump(), sort_keys=True)
+        """What it is made of. Its lease is no part of that: a longer one changes no deployment."""
+        # Left out where there is none: what was deployed before there was autoscale is the same as ever.
+        without = None if self.settings.autoscale else {"autoscale"}
+        content = json.dumps(self.settings.model_dump(exclude=without), sort_keys=True)
         digest = hashlib.sha256(content.encode()).hexdigest()[:12]
-        return {**self.model.tags, "model": self.model.id, "settings": digest}
+        scaled = autoscale.tag(self.settings.autoscale)
+        return {**self.model.tags, "model": self.model.id, "settings": digest, **scaled}
 
     @property
     def record(self) -> dict[str, Any]:
-        return {"deployment": self.slot, "tags": self.tags, "settings": self.settings.model_dump(exclude_none=True)}
+        settings = self.settings.model_dump(exclude_none=True)
+        return {"deployment": self.slot, "lease": self.lease, "tags": self.tags, "settings": settings}
 
 
 def served(connection: Connection, text: str) -> Served:
@@ -119,14 +125,34 @@ def start(connection: Connection, wanted: Wanted, found: Deployment | None) -> A
     from azure.ai.ml.entities import ManagedOnlineDeployment
 
     kept = {name: found.tags[name] for name in (BEFORE, SHIFT) if found and name in found.tags}
+    arguments = wanted.settings.arguments()
+    scale = wanted.settings.autoscale
+    if scale and found:
+        # Autoscale has chosen since then; a roll-out must not take machines away from under the load.
+        arguments["instance_count"] = min(max(found.instances, scale.min), scale.max)
     entity = ManagedOnlineDeployment(
         name=wanted.slot,
         endpoint_name=connection.endpoint,
         model=wanted.model.id,
-        tags={**wanted.tags, **kept},
-        **wanted.settings.arguments(),
+        tags={**wanted.tags, **kept, **leases.tags(wanted.lease, leases.now())},
+        **arguments,
     )
     return connection.ml.online_deployments.begin_create_or_update(entity)
+
+
+def extend(endpoint: Endpoint, found: Deployment, lease: str) -> None:
+    """A lease from now on, for a deployment that stays as it is; a warning that was given is taken back."""
+    given = leases.tags(lease, leases.now())
+    kept = {name: value for name, value in found.tags.items() if name not in leases.TAGS}
+    endpoint.set_tags(found, {**kept, **given})
+
+
+def scale(connection: Connection, wanted: Wanted, found: Deployment | None) -> None:
+    """Autoscale as the settings have it: written, or taken away where it was and is not asked for any more."""
+    if wanted.settings.autoscale:
+        autoscale.write(connection, wanted.slot, wanted.settings.autoscale)
+    elif found:
+        autoscale.delete(connection, found)
 
 
 def wait(connection: Connection, endpoint: Endpoint, slot: str, poller: Any, timeout: float | None, again: str) -> None:

@@ -31,6 +31,11 @@ class Deployment:
     def is_pending(self) -> bool:
         return self.state in _PENDING
 
+    @property
+    def instances(self) -> int:
+        """How many machines it has now; autoscale may have changed what was asked for."""
+        return int((self.body.get("sku") or {}).get("capacity") or 1)
+
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Deployment:
         properties = body["properties"]
@@ -49,13 +54,13 @@ class Endpoint:
 
     def __init__(self, connection: Connection) -> None:
         self.name = connection.endpoint
-        self._arm, self._connection = connection.arm, connection
+        self._arm, self.connection = connection.arm, connection
         self.path = f"{connection.workspace.path}/onlineEndpoints/{self.name}"
 
     def body(self) -> dict[str, Any]:
         found = self._arm.find(self.path, ENDPOINT_VERSION)
         if found is None:
-            workspace = self._connection.workspace.name
+            workspace = self.connection.workspace.name
             raise UsageError(
                 f"endpoint '{self.name}' does not exist in workspace '{workspace}'",
                 fix="Make it with `pulumi up`, or name another with --endpoint",

@@ -86,7 +86,7 @@ def _steps(recipe: Recipe, size: str) -> int | None:
     steps = int(recipe.parameters.get("max_steps", -1))
     batch = int(recipe.parameters.get("per_device_train_batch_size", 1))
     kept = int(recipe.parameters.get("gradient_accumulation_steps", 1))
-    return steps * batch * kept * (azure_facts.gpus(size) or 1) if steps > 0 else None
+    return max(int(steps * batch * kept * (azure_facts.gpus(size) or 1)), 1) if steps > 0 else None
 
 
 def _rows(recipe: Recipe) -> int | None:
@@ -94,7 +94,7 @@ def _rows(recipe: Recipe) -> int | None:
     whole = azure_facts.facts()["rows"].get(recipe.data.source)
     if whole is None:
         return None
-    return round(whole * recipe.data.percent / 100 * (1 - recipe.data.validation_percent / 100))
+    return int(whole * recipe.data.percent / 100 * (1 - recipe.data.validation_percent / 100))
 
 
 def _epochs(recipe: Recipe) -> float:

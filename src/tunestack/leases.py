@@ -31,7 +31,7 @@ def length(text: str) -> timedelta | None:
 
 def duration(text: str, what: str, form: str = _FORM) -> timedelta:
     """A time span as a person writes it."""
-    found = re.fullmatch(r"(\d{1,5})([mhd])", text)
+    found = re.fullmatch(r"([0-9]{1,5})([mhd])", text)
     if not found:
         raise UsageError(f"{what} '{text}' is no time span", fix=f"Write {form}")
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
@@ -69,6 +69,12 @@ def tags(lease: str, start: datetime) -> dict[str, str]:
     """The tags of a lease that begins now; a warning given before is not among them."""
     long = length(lease)
     return {LEASE: lease} if long is None else {LEASE: lease, UNTIL: instant(start + long)}
+
+
+def shown(lease: str) -> str:
+    """One sentence for the reader of a deployment that begins now."""
+    found = tags(lease, now())
+    return f"lease {lease}, until {found[UNTIL]}" if UNTIL in found else f"lease {lease}: it costs until it is deleted"
 
 
 def instant(moment: datetime) -> str:

@@ -27,7 +27,8 @@ class StackOutputs:
     """What `infra` exports: exactly these fields, all text, none of them secret.
 
     `lease_cap` is hours such as `24h`, or `never`; `monthly_budget` whole dollars; `shared_registry` the registry's
-    name, empty where the stack has none; `purge_on_teardown` and `production` are `true` or `false`.
+    name, empty where the stack has none; `purge_on_teardown` and `production` are `true` or `false`;
+    `max_instances` is the most that one deployment may have.
     """
 
     stack: str
@@ -43,6 +44,7 @@ class StackOutputs:
     shared_registry: str
     purge_on_teardown: str
     production: str
+    max_instances: str
 
 
 MAY_BE_EMPTY = frozenset({"shared_registry"})

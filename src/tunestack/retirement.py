@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tunestack import cli, traffic
+from tunestack import autoscale, cli, traffic
 from tunestack.endpoint import Endpoint
 from tunestack.errors import UsageError
 
@@ -31,6 +31,7 @@ def delete(endpoint: Endpoint, slots: Sequence[str], *, dry_run: bool = False) -
         traffic.clear(endpoint)
         cli.note("no deployment serves any more; traffic is cleared")
     for slot in leaving:
+        autoscale.delete(endpoint.connection, there[slot])
         endpoint.delete(slot)
         cli.note(f"deleted deployment '{slot}'")
     return leaving

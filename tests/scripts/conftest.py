@@ -90,7 +90,7 @@ def _stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         outputs = state / "outputs.json"
         names = {"cpu_cluster": "cpu", "gpu_cluster": "gpu", "endpoint_name": "test-chat"}
         names |= {"lease_cap": "24h", "monthly_budget": "200", "shared_registry": ""}
-        names |= {"purge_on_teardown": "false", "production": "false"}
+        names |= {"purge_on_teardown": "false", "production": "false", "max_instances": "2"}
         outputs.write_text(json.dumps({"stack": "test", "location": "eastus", **place, **names}))
         workspace = f"{group}/providers/Microsoft.MachineLearningServices/workspaces/test"
         stack = Stack(cloud, workspace, outputs)
