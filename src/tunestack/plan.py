@@ -7,6 +7,7 @@ names of members that change.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -117,6 +118,8 @@ def make(stack: str) -> Plan:
         try:
             done = subprocess.run(
                 [*command, "--json", "--non-interactive"],
+                # The variable with which Pulumi's own automation library asks for the event log.
+                env={**os.environ, "PULUMI_DEBUG_COMMANDS": "true"},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
