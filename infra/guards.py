@@ -33,7 +33,9 @@ class Fixed:
         old, new = self._value(before), self._value(after)
         if old == new or (self.order and self._forwards(old, new)):
             return None
-        return f"'{self.path}' would change from {_shown(old)} to {_shown(new)}: {self.reason}. {self.mend}"
+        return f"'{self.path}' would change from '{shown(old)}' to '{shown(new)}': {self.reason}. " + self.mend.replace(
+            "{old}", shown(old)
+        )
 
     def _forwards(self, old: Any, new: Any) -> bool:
         if new not in self.order:
@@ -46,19 +48,28 @@ class Fixed:
             found = found.get(step) if isinstance(found, Mapping) else None
         if found is None:
             return self.default
-        # Azure's own ids differ in case between what is sent and what comes back.
-        return found.lower() if isinstance(found, str) and found.startswith("/subscriptions/") else found
+        # Azure's ids differ in case between what is sent and what comes back; the engine's numbers are all floats.
+        if isinstance(found, str) and found.startswith("/subscriptions/"):
+            return found.lower()
+        return int(found) if isinstance(found, float) else found
 
 
-def _shown(value: Any) -> str:
-    if value is None:
-        return "nothing"
-    return f"'{value}'" if isinstance(value, str | bool | int | float) else "one not yet made"
+def shown(value: Any) -> str:
+    """A value as the settings write it; in a preview, what is still to be made has none."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, str | int) else "one that is still to be made"
 
 
 ANEW = "For another one, make another stack"
 
+CLOSED = (
+    "the workspace's managed network cannot be opened again, and what it uses stays closed with it",
+    "Keep it with: pulumi config set privateNetwork true",
+)
+
 STORAGE = (
+    Fixed("publicNetworkAccess", *CLOSED, default="Enabled", order=("Enabled", "Disabled")),
     Fixed(
         "encryption.requireInfrastructureEncryption",
         "Azure sets the second encryption of a storage account when it makes it and never after",
@@ -67,6 +78,7 @@ STORAGE = (
     ),
 )
 VAULT = (
+    Fixed("properties.publicNetworkAccess", *CLOSED, default="Enabled", order=("Enabled", "Disabled")),
     Fixed(
         "properties.enablePurgeProtection",
         "Azure never takes purge protection back",
@@ -117,13 +129,8 @@ _KINDS = {"storage": STORAGE, "vault": VAULT, "workspace": WORKSPACE}
 
 def objections(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Every property of a `storage`, `vault` or `workspace` that the new inputs must leave as the old ones have it."""
-    found = []
-    for fixed in _KINDS[kind]:
-        said = fixed.objection(before, after)
-        if said:
-            old = fixed._value(before)
-            found.append(said.replace("{old}", str(old).lower()))
-    return found
+    said = [fixed.objection(before, after) for fixed in _KINDS[kind]]
+    return [line for line in said if line]
 
 
 def keep(kind: str) -> ResourceHookBinding:
@@ -132,8 +139,8 @@ def keep(kind: str) -> ResourceHookBinding:
     def refuse(args: ResourceHookArgs) -> None:
         found = objections(kind, args.old_inputs or {}, args.new_inputs or {})
         if found:
-            pulumi.log.error("\n".join([f"The plan for '{args.name}' is refused; nothing of it was changed:", *found]))
-            raise RefusedError(f"{len(found)} of what '{args.name}' was made with cannot change")
+            pulumi.log.error("\n".join([f"The plan for '{args.name}' is refused, and it stays as it is:", *found]))
+            raise RefusedError(f"what '{args.name}' was made with cannot change")
 
     return ResourceHookBinding(
         before_update=[ResourceHook(f"keep-{kind}", refuse, ResourceHookOptions(on_dry_run=True))]

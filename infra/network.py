@@ -219,5 +219,6 @@ class Network(pulumi.ComponentResource):
             resource_group_name=self._workspace.group,
             workspace_name=self._workspace.name,
             properties=rule,
-            opts=self._within,
+            # Azure fills these in, and changes the status when the first machine brings the network up.
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["properties.status", "properties.category"]),
         )
