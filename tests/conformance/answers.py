@@ -167,11 +167,14 @@ UNCHECKED = (
         NO_MODEL,
     ),
     (
-        "storage accounts, vaults, container registries, logs, metrics, identities, role assignments",
-        r"(GET|POST) management.azure.com/.*/providers/microsoft\."
-        r"(storage|keyvault|containerregistry|insights|operationalinsights|managedidentity|authorization)/.*",
+        "storage accounts, vaults and their keys, container registries, logs, metrics, alerts, budgets, networks, "
+        "identities, role assignments, locks, policies",
+        r"(GET|POST) management.azure.com/.*providers/microsoft\.(storage|keyvault|containerregistry|consumption|insights"
+        r"|network|operationalinsights|managedidentity|authorization)/.*",
         NO_MODEL,
     ),
+    ("encryption by a key", r"POST \*.vault.azure.net/keys/.*", NO_MODEL),
+    ("provisioning of a managed network", r"POST .*/provisionManagedNetwork", NOT_ASKED),
     ("retail prices", r"GET prices.azure.com/api/retail/prices", NO_MODEL),
     ("quotas, nodes of a cluster, skus", r".*/(quotas|updateQuotas|listNodes|skus)", NOT_ASKED),
     (

@@ -27,6 +27,28 @@ def _check(cloud: Cloud, wanted: str, body: Body, old: Body | None) -> None:
     sku = (body.get("sku") or {}).get("name")
     if sku not in ("Basic", "Standard", "Premium"):
         raise ArmError(400, "InvalidSku", f"The sku '{sku}' is not one of Basic, Standard, Premium.")
+    sent = body.get("properties") or {}
+    export = ((sent.get("policies") or {}).get("exportPolicy") or {}).get("status")
+    premium = {
+        "publicNetworkAccess Disabled": sent.get("publicNetworkAccess") == "Disabled",
+        "networkRuleSet": bool(sent.get("networkRuleSet")),
+        "zoneRedundancy": sent.get("zoneRedundancy") == "Enabled",
+        "dataEndpointEnabled": sent.get("dataEndpointEnabled") is True,
+        "exportPolicy disabled": export == "disabled",
+    }
+    asked = [feature for feature, on in premium.items() if on]
+    if sku != "Premium" and asked:
+        raise ArmError(
+            400,
+            "FeatureNotSupportedForRegistrySku",
+            f"The registry '{name}' has the SKU {sku}, and only Premium has: {', '.join(asked)}.",
+        )
+    if export == "disabled" and sent.get("publicNetworkAccess") != "Disabled":
+        raise ArmError(
+            400, "InvalidExportPolicy", "The export policy can be disabled only where publicNetworkAccess is Disabled."
+        )
+    if sku == "Basic" and sent.get("anonymousPullEnabled"):
+        raise ArmError(400, "FeatureNotSupportedForRegistrySku", "Anonymous pull needs the SKU Standard or Premium.")
 
 
 def _shape(cloud: Cloud, wanted: str, body: Body, old: Body | None) -> Body:

@@ -121,8 +121,6 @@ def _check(cloud: Cloud, wanted: str, body: Body, old: Body | None) -> None:
             f"A vault with the same name '{name}' already exists in deleted state. You need to either recover or "
             "purge the existing key vault. Follow https://go.microsoft.com/fwlink/?linkid=2149745",
         )
-    if recovering and name.lower() in deleted:
-        cloud.store.delete_record(DELETED, name.lower())
     if old is None and any(
         found["name"].lower() == name.lower() for found in cloud.store.beneath("/subscriptions", VAULTS)
     ):
@@ -134,13 +132,29 @@ def _check(cloud: Cloud, wanted: str, body: Body, old: Body | None) -> None:
             "The property 'enablePurgeProtection' cannot be set to false. Enabling the purge protection for a vault is "
             "an irreversible action; leave the property out.",
         )
+    if properties.get("enableSoftDelete") is False:
+        raise ArmError(400, "BadRequest", "The property 'enableSoftDelete' cannot be set to false.")
     days = properties.get("softDeleteRetentionInDays")
+    before = (old or {}).get("properties", {}).get("softDeleteRetentionInDays")
+    if old and days is not None and int(days) != before:
+        raise ArmError(
+            400,
+            "BadRequest",
+            "The property 'softDeleteRetentionInDays' has been set already and it can't be modified. "
+            f"It is {before}, and {days} was sent.",
+        )
     if days is not None and not 7 <= int(days) <= 90:
         raise ArmError(400, "BadRequest", f"'softDeleteRetentionInDays' is {days}; it must be between 7 and 90.")
 
 
 def _shape(cloud: Cloud, wanted: str, body: Body, old: Body | None) -> Body:
     sent, kept = body.get("properties") or {}, (old or {}).get("properties", {})
+    record = cloud.store.record(DELETED, wanted.rpartition("/")[2].lower())
+    if record:
+        # A recovered vault is the one that was deleted, whatever else is sent.
+        cloud.store.delete_record(DELETED, wanted.rpartition("/")[2].lower())
+        back: Body = record["vault"]["properties"]
+        return back
     retention = sent.get("softDeleteRetentionInDays") or kept.get("softDeleteRetentionInDays") or 90
     protected = {"enablePurgeProtection": True} if kept.get("enablePurgeProtection") else {}
     return {

@@ -37,6 +37,8 @@ _SERVICE_MEMBERS = (
     "restorePolicy",
 )
 _KEYS = ("key1", "key2")
+# Only creation can set these.
+_FIXED = ("encryption.requireInfrastructureEncryption", "isHnsEnabled")
 _CONTAINER_MEMBERS = (
     *("publicAccess", "metadata", "defaultEncryptionScope", "denyEncryptionScopeOverride"),
     *("enableNfsV3AllSquash", "enableNfsV3RootSquash", "immutableStorageWithVersioning"),
@@ -184,17 +186,37 @@ def _check(cloud: Cloud, wanted: str, body: Body, old: Body | None) -> None:
     name = wanted.rpartition("/")[2]
     if old is None and any(found["name"] == name for found in cloud.store.beneath("/subscriptions", ACCOUNTS)):
         raise ArmError(409, "StorageAccountAlreadyTaken", f"The storage account named {name} is already taken.")
+    sent, kept = body.get("properties") or {}, (old or {}).get("properties", {})
+    for path in _FIXED:
+        head, _, inner = path.partition(".")
+        wanted_value, there = _at(sent, head, inner), _at(kept, head, inner)
+        if old and wanted_value is not None and bool(wanted_value) != bool(there):
+            raise ArmError(
+                409,
+                "AccountPropertyCannotBeUpdated",
+                f"The property '{path}' was specified in the input, but it cannot be updated.",
+            )
+
+
+def _at(properties: Body, head: str, inner: str) -> object:
+    value = properties.get(head)
+    return (value or {}).get(inner) if inner else value
 
 
 def _shape(cloud: Cloud, wanted: str, body: Body, old: Body | None) -> Body:
     name = wanted.rpartition("/")[2]
+    kept = (old or {}).get("properties", {})
+    twice = _at(kept, "encryption", "requireInfrastructureEncryption")
+    encryption = (body.get("properties") or {}).get("encryption") or {}
     sent, location = body.get("properties") or {}, body.get("location") or (old or {}).get("location")
     return {
         "minimumTlsVersion": sent.get("minimumTlsVersion") or "TLS1_0",
         "supportsHttpsTrafficOnly": sent.get("supportsHttpsTrafficOnly") is not False,
         "accessTier": sent.get("accessTier") or "Hot",
+        **({"encryption": {**encryption, "requireInfrastructureEncryption": twice}} if twice is not None else {}),
+        **({"isHnsEnabled": kept["isHnsEnabled"]} if "isHnsEnabled" in kept else {}),
         "provisioningState": "Succeeded",
-        "creationTime": ((old or {}).get("properties") or {}).get("creationTime") or timestamp(cloud.clock.now()),
+        "creationTime": kept.get("creationTime") or timestamp(cloud.clock.now()),
         "primaryLocation": location,
         "statusOfPrimary": "available",
         "primaryEndpoints": {

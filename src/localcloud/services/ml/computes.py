@@ -45,7 +45,8 @@ _INNER = (
 )
 _NODE_STATES = ("idle", "running", "preparing", "unusable", "leaving", "preempted")
 # Stricter than the service, which has been seen to keep the old value without a word.
-_FIXED = ("vmSize", "vmPriority", "osType", "enableNodePublicIp", "isolatedNetwork")
+# A PUT with another value is taken and changes nothing; source: azure-rest-api-specs issue 18889.
+_FIXED = ("vmSize", "vmPriority", "osType", "enableNodePublicIp", "isolatedNetwork", "subnet")
 
 # -- routes ----------------------------------------------------------------------------------------------------
 
@@ -225,13 +226,10 @@ class Computes:
 
     def _check_inner(self, workspace: Body, location: str, inner: Body, old: Body | None) -> None:
         before = ((old or {}).get("properties") or {}).get("properties") or {}
-        for name in _FIXED:
-            if old and name in inner and str(inner[name]).lower() != str(before.get(name)).lower():
-                raise ArmError(
-                    400, "BadRequest", f"'{name}' of a cluster cannot be changed; delete '{old['name']}' first."
-                )
         if old:
-            inner.setdefault("vmSize", before["vmSize"])
+            for name in _FIXED:
+                inner.pop(name, None)
+            inner |= {name: before[name] for name in _FIXED if name in before}
         if not inner.get("vmSize"):
             raise ArmError(
                 400, "BadRequest", "'vmSize' is required and missing.", target="properties.properties.vmSize"

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from datetime import datetime, timedelta
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -23,11 +21,11 @@ from localcloud.arm import (
     refuse_unknown,
     require_api_version,
     route,
-    timestamp,
 )
 from localcloud.cloud import TENANT, Cloud
+from localcloud.services.acting import check_workspace
 from localcloud.services.blob_access import BlobAccess
-from localcloud.services.ml import managed_network
+from localcloud.services.ml import deleted_workspaces, managed_network
 from localcloud.services.ml.datastores import Datastores
 from localcloud.services.ml.identity import assign_identity
 from localcloud.services.ml.ids import (
@@ -42,7 +40,6 @@ from localcloud.services.ml.ids import (
 from localcloud.services.regions import require_region
 from localcloud.store import Body
 
-SOFT_DELETE_DAYS = 14
 _TOP = ("id", "name", "type", "systemData", "properties", "identity", "kind", "location", "sku", "tags")
 _UPDATABLE = (
     *("allowPublicAccessWhenBehindVnet", "applicationInsights", "containerRegistry", "description"),
@@ -54,8 +51,12 @@ _UPDATABLE = (
 )
 _AT_CREATION = (
     *("associatedWorkspaces", "hbiWorkspace", "hubResourceId", "keyVault", "storageAccount", "workspaceHubConfig"),
-    *("provisionNetworkNow", "sharedPrivateLinkResources"),
+    *("provisionNetworkNow", "sharedPrivateLinkResources", deleted_workspaces.RECOVER),
 )
+# What only creation can set, and what it is where it was not sent. That Azure refuses a change, and does not ignore
+# it, is simulated after the members' descriptions in the contract ("cannot be changed once …"); the conformance test
+# azure/test_simulations.py::test_what_creation_fixed_is_not_changed settles it.
+_FIXED = {"storageAccount": None, "keyVault": None, "hbiWorkspace": False, "enableDataIsolation": False, "encryption": None}
 _READ_ONLY = (
     *("discoveryUrl", "mlFlowTrackingUri", "notebookInfo", "privateEndpointConnections", "privateLinkCount"),
     *("provisioningState", "serviceProvisionedResourceGroup", "storageHnsEnabled", "tenantId", "workspaceId"),
@@ -118,16 +119,19 @@ class Workspaces:
         body, wanted = await read_json(request), workspace_id(request)
         self._cloud.faults.raise_if_armed("workspace.create")
         old = self._cloud.store.get(wanted)
-        self._refuse_soft_deleted(wanted)
         self._check_body(body, (*_UPDATABLE, *_AT_CREATION, *_READ_ONLY))
+        recovered = None
+        if old is None:
+            recovered = deleted_workspaces.take_back(self._cloud, wanted, body.get("properties") or {})
+            old = recovered
         whole = self._shape(old["id"] if old else wanted, body, old)
+        check_workspace(self._cloud, whole)
         self._cloud.store.put(whole["id"], whole)
         if old is None:
             self._cloud.part(Datastores, lambda: Datastores(self._cloud)).make_defaults(whole)
         operation = self._cloud.operations.start("workspace.put", whole["id"])
-        return self._cloud.operations.respond(
-            request, operation, self._cloud.store.get(whole["id"]), 200 if old else 201
-        )
+        status = 200 if old and not recovered else 201
+        return self._cloud.operations.respond(request, operation, self._cloud.store.get(whole["id"]), status)
 
     async def patch(self, request: Request) -> Response:
         require_api_version(request)
@@ -137,6 +141,7 @@ class Workspaces:
         merged = {**old, **{name: body[name] for name in ("tags", "sku", "identity") if body.get(name) is not None}}
         merged["properties"] = old["properties"] | changed
         whole = self._shape(old["id"], merged, old)
+        check_workspace(self._cloud, whole)
         self._cloud.store.put(old["id"], whole)
         operation = self._cloud.operations.start("workspace.put", old["id"])
         return self._cloud.operations.respond(request, operation, self._cloud.store.get(old["id"]), 200)
@@ -147,9 +152,7 @@ class Workspaces:
         wanted = workspace_id(request)
         found = self._cloud.store.get(wanted)
         if found is None:
-            if purge and self._cloud.store.delete_record("deleted-workspace", wanted.lower()):
-                return Response(status_code=200)
-            return Response(status_code=204)
+            return Response(status_code=200 if purge and deleted_workspaces.purge(self._cloud, wanted) else 204)
         found["properties"]["provisioningState"] = "Deleting"
         self._cloud.store.put(found["id"], found)
         operation = self._cloud.operations.start("workspace.purge" if purge else "workspace.delete", found["id"])
@@ -159,6 +162,10 @@ class Workspaces:
         properties = require_workspace(self._cloud, request)["properties"]
         access = self._cloud.part(BlobAccess, lambda: BlobAccess(self._cloud))
         account = last_part(properties["storageAccount"])
+        if self._cloud.store.get(properties["storageAccount"]) is None:
+            raise ArmError(
+                400, "ValidationError", f"The storage account '{properties['storageAccount']}' of the workspace is gone."
+            )
         insights = self._cloud.store.get(properties["applicationInsights"] or "") or {}
         return json_response(
             {
@@ -176,21 +183,6 @@ class Workspaces:
         if found is None:
             raise not_found(wanted)
         return found
-
-    def _refuse_soft_deleted(self, wanted: str) -> None:
-        deleted = self._cloud.store.record("deleted-workspace", wanted.lower())
-        if deleted is None:
-            return
-        until = datetime.fromisoformat(deleted["deleted"]) + timedelta(days=SOFT_DELETE_DAYS)
-        if self._cloud.clock.now() >= until:
-            self._cloud.store.delete_record("deleted-workspace", wanted.lower())
-            return
-        raise ArmError(
-            409,
-            "Conflict",
-            f"A soft-deleted workspace '{last_part(wanted)}' exists and keeps its name until {timestamp(until)}. "
-            "Purge it with DELETE and forceToPurge=true, or use another name. https://aka.ms/wsoftdelete",
-        )
 
     def _check_body(self, body: Body, known: tuple[str, ...]) -> None:
         properties = body.get("properties") or {}
@@ -232,15 +224,18 @@ class Workspaces:
         sent = {name: value for name, value in (body.get("properties") or {}).items() if value is not None}
         sent = {name: value for name, value in sent.items() if name not in _READ_ONLY}
         kept = (old or {}).get("properties", {})
+        sent.pop(deleted_workspaces.RECOVER, None)
+        for name in _FIXED:
+            if kept.get(name) is not None:
+                sent.setdefault(name, kept[name])
         for name in ("storageAccount", "keyVault"):
-            value = sent.setdefault(name, kept.get(name))
-            if not value:
+            if not sent.get(name):
                 raise ArmError(
                     400, "ValidationError", f"'{name}' is required and missing.", target=f"properties.{name}"
                 )
-        for name in ("storageAccount", "keyVault", "hbiWorkspace"):
-            if old and name in sent and str(sent[name]).lower() != str(kept.get(name)).lower():
-                raise ArmError(400, "ValidationError", f"'{name}' of a workspace cannot be changed.")
+        for name, unset in _FIXED.items():
+            if old and str(sent.get(name, unset)).lower() != str(kept.get(name, unset)).lower():
+                raise ArmError(400, "ValidationError", f"'{name}' of a workspace cannot be changed after creation.")
         location = body.get("location") or (old or {}).get("location")
         if not location:
             raise ArmError(400, "LocationRequired", "The location property is required for this definition.")
@@ -299,10 +294,10 @@ class Workspaces:
     def _finish_delete(self, resource_id: str, *, purge: bool) -> None:
         for end in self.on_delete:
             end(resource_id)
+        found = self._cloud.store.get(resource_id)
+        if found and not purge:
+            deleted_workspaces.keep(self._cloud, found)
         self._cloud.store.delete(resource_id)
         for key, _ in self._cloud.store.records("datastore-secret"):
             if key.startswith(f"{resource_id.lower()}/"):
                 self._cloud.store.delete_record("datastore-secret", key)
-        if not purge:
-            record = {"id": resource_id, "deleted": self._cloud.clock.now().isoformat()}
-            self._cloud.store.put_record("deleted-workspace", resource_id.lower(), record)

@@ -53,10 +53,10 @@ def test_a_cluster_is_scaled_and_deleted(ml: Any) -> None:
         ml.compute.get("cluster")
 
 
-def test_the_size_of_a_cluster_cannot_be_changed(ml: Any) -> None:
+def test_another_size_or_priority_is_taken_and_ignored(ml: Any) -> None:
     _make(ml)
-    with pytest.raises(HttpResponseError, match="'vmSize' of a cluster cannot be changed"):
-        _make(ml, size="Standard_DS4_v2")
+    again = _make(ml, size="Standard_DS4_v2", tier="low_priority", max_instances=4)
+    assert (again.size, again.tier, again.max_instances) == ("Standard_DS3_v2", "dedicated", 4)
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_a_deleted_workspace_keeps_its_name_until_it_is_purged(ml: Any, account:
     with pytest.raises(ResourceNotFoundError):
         ml.workspaces.get("ws")
     assert list(ml.workspaces.list()) == []
-    with pytest.raises(CallFailed, match="soft-deleted workspace 'ws'"):
+    with pytest.raises(CallFailed, match="Soft-deleted workspace exists"):
         make_workspace(account.cloud)
     account.cloud.arm("DELETE", f"{WORKSPACE}{VERSION}&forceToPurge=true")
     make_workspace(account.cloud)
@@ -118,7 +118,7 @@ def test_deleting_the_group_soft_deletes_the_workspace_in_it(workspace: Any, acc
     place(account.cloud, GROUP)
     place(account.cloud, STORAGE)
     place(account.cloud, VAULT)
-    with pytest.raises(CallFailed, match="soft-deleted workspace 'ws'"):
+    with pytest.raises(CallFailed, match="Soft-deleted workspace exists"):
         make_workspace(account.cloud)
 
 
