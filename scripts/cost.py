@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> cli.Result:
         more.append(cost_report.fine_tune(options.recipe, dials, prices, options.rows))
     report = cost_report.put_together(options.stack, dials, bill, more, [source, *prices.notes])
     tables.show(f"stack {options.stack}, {dials['location']}", cost_report.COLUMNS, report.rows())
-    for note in report.bill.notes:
+    for note in report.notes:
         cli.note(note)
     shown = report.markdown() if options.markdown else f"{report.bill.month:.2f}"
     if report.is_over:

@@ -27,6 +27,7 @@ class Report:
     region: str
     budget: int
     bill: Bill
+    notes: tuple[str, ...]
 
     @property
     def is_over(self) -> bool:
@@ -47,7 +48,7 @@ class Report:
             "month": self.bill.month,
             "budget": self.budget,
             "lines": [vars(line) for line in self.bill.lines],
-            "notes": list(self.bill.notes),
+            "notes": list(self.notes),
         }
 
     def rows(self) -> Iterator[tuple[str, ...]]:
@@ -62,7 +63,7 @@ class Report:
         mark = "**Over the budget:** " if self.is_over else ""
         head = f"### Cost of stack `{self.stack}` in {self.region}\n\n{mark}{self.verdict}.\n"
         table = "\n".join(f"| {row} |" for row in [" | ".join(COLUMNS), "--- | --: | --: | --: | ---", *rows])
-        notes = "".join(f"- {note}\n" for note in self.bill.notes)
+        notes = "".join(f"- {note}\n" for note in self.notes)
         return f"{head}\n{table}\n\n{notes}"
 
 
@@ -121,7 +122,9 @@ def fine_tune(file: Path, dials: dict[str, Any], prices: PriceBook, rows: int | 
 
 
 def put_together(stack: str, dials: dict[str, Any], bill: Bill, more: Sequence[Line], notes: Sequence[str]) -> Report:
-    return Report(stack, dials["location"], int(dials["budget"]), Bill((*bill.lines, *more), tuple(notes)))
+    free = [f"{bill.free} more resources cost nothing by themselves and are left out"] if bill.free else []
+    whole = Bill((*bill.lines, *more), bill.free)
+    return Report(stack, dials["location"], int(dials["budget"]), whole, (*notes, *free))
 
 
 def _money(value: float | None, digits: int) -> str:

@@ -44,10 +44,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Bill:
-    """All lines; `notes` say where the prices came from."""
+    """All lines, and how many resources have none because they cost nothing by themselves."""
 
     lines: tuple[Line, ...]
-    notes: tuple[str, ...] = ()
+    free: int = 0
 
     @property
     def month(self) -> float:
@@ -82,7 +82,7 @@ FREE: Mapping[str, str] = {
 def bill(items: Sequence[Item], prices: PriceBook) -> Bill:
     """Every resource that costs or whose price is unknown; what is free is left out."""
     lines = [line for item in items if item.kind not in FREE for line in _lines(item, prices)]
-    return Bill((*lines, *_firewall(items, prices)), tuple(prices.notes))
+    return Bill((*lines, *_firewall(items, prices)), sum(item.kind in FREE for item in items))
 
 
 def _lines(item: Item, prices: PriceBook) -> Iterable[Line]:

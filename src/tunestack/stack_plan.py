@@ -53,12 +53,13 @@ def project_folder(start: Path) -> Path:
 
 def from_dials(dials: Mapping[str, Any], stack: str) -> list[Item]:
     """What costs, or is known to cost nothing, of a stack with these dials."""
-    return list(_registry(stack) if dials.get("purpose") == "registry" else _environment(dials, stack))
+    return list((_registry if dials.get("purpose") == "registry" else _environment)(dials, stack))
 
 
-def _registry(stack: str) -> Iterator[Item]:
+def _registry(dials: Mapping[str, Any], stack: str) -> Iterator[Item]:
+    account = {"systemCreatedStorageAccount": {"storageAccountType": dials["storageSku"]}}
     yield Item("resources:ResourceGroup", f"{stack}-group")
-    yield Item(f"{_ML}:Registry", f"{stack}-registry")
+    yield Item(f"{_ML}:Registry", f"{stack}-registry", {"regionDetails": [{"storageAccountDetails": [account]}]})
 
 
 def _environment(dials: Mapping[str, Any], stack: str) -> Iterator[Item]:
@@ -110,7 +111,7 @@ def read(
 def from_preview(text: str) -> list[Item]:
     """Every Azure resource that is there after the plan; `text` is what `pulumi preview --json` wrote."""
     try:
-        steps = json.loads(text)["steps"]
+        steps = list(json.loads(text)["steps"])
     except (ValueError, TypeError, KeyError) as error:
         raise UsageError("the plan is not the JSON of `pulumi preview --json`") from error
     found: dict[str, Item] = {}
