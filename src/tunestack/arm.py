@@ -13,7 +13,13 @@ from azure.core import PipelineClient
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import ServiceRequestError, ServiceResponseError
 from azure.core.pipeline import PipelineResponse
-from azure.core.pipeline.policies import BearerTokenCredentialPolicy, HeadersPolicy, RetryPolicy, UserAgentPolicy
+from azure.core.pipeline.policies import (
+    BearerTokenCredentialPolicy,
+    HeadersPolicy,
+    RequestIdPolicy,
+    RetryPolicy,
+    UserAgentPolicy,
+)
 from azure.core.polling import LROPoller
 from azure.core.rest import HttpRequest, HttpResponse
 from azure.mgmt.core import ARMPipelineClient
@@ -31,6 +37,7 @@ class Arm:
 
     def __init__(self, credential: TokenCredential, scope: str = f"{MANAGEMENT}/.default") -> None:
         policies = [
+            RequestIdPolicy(),  # a poller sends the id of its first request again
             HeadersPolicy(),
             UserAgentPolicy("tunestack"),
             RetryPolicy(retry_backoff_max=30),
