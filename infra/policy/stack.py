@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pulumi_policy.policy as served
+from pulumi.runtime import proto
 from pulumi_policy import EnforcementLevel, Policy, PolicyPack
 
 Level = Callable[[Mapping[str, str]], EnforcementLevel]
@@ -41,6 +42,10 @@ def serve(name: str, policies: Sequence[Policy], types: Mapping[str, Sequence[st
         def AnalyzeStack(self, request: Any, context: Any) -> Any:
             self.asked.types = {resource.type for resource in request.resources}
             return super().AnalyzeStack(request, context)  # type: ignore[no-untyped-call]
+
+        def Remediate(self, request: Any, context: Any) -> Any:
+            """Nothing: the pack says what is wrong, and changes no resource behind its author's back."""
+            return proto.RemediateResponse()
 
         def _get_enforcement_level(self, policy: Policy) -> EnforcementLevel:
             # Each policy would unpack every resource anew, ten times the work: only those that are for it do.
