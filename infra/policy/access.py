@@ -115,6 +115,7 @@ RULES: tuple[Rule | StackRule, ...] = (
         (BEST,),
         (ASSIGNMENT,),
         assigning_is_conditional,
+        ("infra/bootstrap/identities.py", "condition=grant.condition"),
     ),
     StackRule(
         "role-principal-type",
@@ -132,5 +133,6 @@ RULES: tuple[Rule | StackRule, ...] = (
         (BEST,),
         (DEFINITION,),
         actions_are_named,
+        ("infra/bootstrap/identities.py", "PermissionArgs("),
     ),
 )

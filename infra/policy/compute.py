@@ -87,7 +87,7 @@ RULES: tuple[Rule | StackRule, ...] = (
         ),
         (COMPUTE,),
         in_a_network,
-        ("infra/network.py", "isolation_mode="),
+        ("infra/workspace.py", "isolation_mode="),
     ),
     Rule(
         "compute-ssh-port-closed",

@@ -6,7 +6,7 @@ from infra.policy.rule import Rule, StackRule, must_be
 from infra.policy.sources import azure_ml
 
 ENDPOINT = "machinelearningservices:OnlineEndpoint"
-MADE_IN = "infra/endpoint.py"
+MADE_IN = "infra/endpoints.py"
 AUTH_PAGE = azure_ml("concept-endpoints-online-auth", "authentication for managed online endpoints")
 
 RULES: tuple[Rule | StackRule, ...] = (

@@ -151,6 +151,6 @@ RULES: tuple[Rule | StackRule, ...] = (
         ),
         KEEPS_DATA,
         data_is_protected,
-        ("infra/workspace.py", "protect="),
+        ("infra/workspace.py", "protect=self._settings.protect"),
     ),
 )

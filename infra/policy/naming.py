@@ -83,7 +83,7 @@ RULES: tuple[Rule | StackRule, ...] = (
         ),
         TAGGED,
         stands_in_allowed_region,
-        ("infra/workspace.py", "location="),
+        ("infra/workspace.py", "location=self._place.location"),
         {"regions": tuple(sorted(REGIONS))},
     ),
     StackRule(
@@ -100,6 +100,6 @@ RULES: tuple[Rule | StackRule, ...] = (
         ),
         TAGGED,
         stands_with_its_group,
-        ("infra/workspace.py", "location="),
+        ("infra/workspace.py", "location=self._place.location"),
     ),
 )

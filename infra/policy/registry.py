@@ -109,7 +109,7 @@ RULES: tuple[Rule | StackRule, ...] = (
         ),
         (REGISTRY,),
         must_be("publicNetworkAccess", "Disabled", otherwise="Enabled"),
-        (MADE_IN, "public_network_access="),
+        (MADE_IN, "containerregistry.PublicNetworkAccess.DISABLED"),
     ),
     StackRule(
         "model-registry-only-approved-models",

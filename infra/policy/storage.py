@@ -125,6 +125,6 @@ RULES: tuple[Rule | StackRule, ...] = (
         ),
         (ACCOUNT,),
         must_be("publicNetworkAccess", "Disabled", "SecuredByPerimeter", otherwise="Enabled"),
-        (MADE_IN, "public_network_access="),
+        (MADE_IN, "storage.PublicNetworkAccess.DISABLED"),
     ),
 )

@@ -111,7 +111,7 @@ RULES: tuple[Rule | StackRule, ...] = (
             must_not_be("properties.enabledForTemplateDeployment", True),
             must_not_be("properties.enabledForDiskEncryption", True),
         ),
-        (MADE_IN, "VaultPropertiesArgs("),
+        (MADE_IN, "enabled_for_deployment="),
     ),
     Rule(
         "vault-public-access-disabled",
@@ -127,6 +127,6 @@ RULES: tuple[Rule | StackRule, ...] = (
         ),
         (VAULT,),
         is_closed,
-        (MADE_IN, "public_network_access="),
+        (MADE_IN, 'public_network_access="Disabled"'),
     ),
 )

@@ -91,7 +91,7 @@ RULES: tuple[Rule | StackRule, ...] = (
             must_be("publicNetworkAccess", "Disabled", otherwise="Enabled"),
             must_not_be("allowPublicAccessWhenBehindVnet", True),
         ),
-        (MADE_IN, "public_network_access="),
+        (MADE_IN, "access.DISABLED if self._private"),
     ),
     Rule(
         "workspace-outbound-approved-only",
@@ -107,7 +107,7 @@ RULES: tuple[Rule | StackRule, ...] = (
         ),
         (WORKSPACE,),
         must_be("managedNetwork.isolationMode", "AllowOnlyApprovedOutbound", otherwise="no managed network"),
-        ("infra/network.py", "isolation_mode="),
+        (MADE_IN, "isolation_mode="),
     ),
     Rule(
         "workspace-firewall-standard",
@@ -120,7 +120,7 @@ RULES: tuple[Rule | StackRule, ...] = (
             "AllowOnlyApprovedOutbound",
             must_be("managedNetwork.firewallSku", "Standard"),
         ),
-        ("infra/network.py", "firewall_sku="),
+        (MADE_IN, "firewall_sku="),
     ),
     Rule(
         "workspace-outbound-rules-named",
@@ -200,6 +200,6 @@ RULES: tuple[Rule | StackRule, ...] = (
         (azure_ml("how-to-identity-based-service-authentication", "identity-based service authentication"),),
         (WORKSPACE,),
         shared_data_is_isolated,
-        (MADE_IN, "storage_account="),
+        (MADE_IN, "enable_data_isolation="),
     ),
 )
