@@ -72,7 +72,8 @@ def latest(connection: Connection, slot: str) -> Kept | None:
     versions = list(connection.arm.pages(f"{path}/versions", VERSION))
     if not versions:
         return None
-    newest = max(versions, key=lambda body: str(body["name"]))["properties"]
+    # By the service's clock: those of the machines that swept may differ.
+    newest = max(versions, key=lambda body: str(body["systemData"]["createdAt"]))["properties"]
     try:
         read = {key: json.loads(text) for key, text in newest["properties"].items() if key in (_BODY, _SCALE)}
         return Kept(read[_BODY], read.get(_SCALE), str((newest.get("tags") or {}).get(LEASE, "")))
