@@ -69,9 +69,9 @@ def test_a_read_only_lock_refuses_writes_and_actions_and_lets_read(cloud: Runnin
     put(cloud, STORAGE.replace("acct", "acct1"), ACCOUNT)
     lock(cloud, GROUP, "ReadOnly")
     path = STORAGE.replace("acct", "acct1")
-    with pytest.raises(CallFailed, match="ScopeLocked.*cannot perform write"):
+    with pytest.raises(CallFailed, match=r"ScopeLocked.*cannot perform write"):
         put(cloud, path, {**ACCOUNT, "tags": {"a": "b"}})
-    with pytest.raises(CallFailed, match="ScopeLocked.*cannot perform write"):
+    with pytest.raises(CallFailed, match=r"ScopeLocked.*cannot perform write"):
         cloud.arm("POST", f"{path}/listKeys?api-version=2024-01-01")
     assert cloud.arm("GET", f"{path}?api-version=2024-01-01")["name"] == "acct1"
 
@@ -128,7 +128,7 @@ def test_a_policy_of_another_group_stops_nothing(cloud: RunningCloud) -> None:
 
 def test_regions_that_are_not_allowed_are_refused(cloud: RunningCloud) -> None:
     assign(cloud, HERE, LOCATIONS, parameters={"listOfAllowedLocations": {"value": ["westeurope", "North Europe"]}})
-    with pytest.raises(CallFailed, match="RequestDisallowedByPolicy.*Allowed locations"):
+    with pytest.raises(CallFailed, match=r"RequestDisallowedByPolicy.*Allowed locations"):
         put(cloud, STORAGE.replace("acct", "acct1"), ACCOUNT)
     put(cloud, STORAGE.replace("acct", "acct1"), {**ACCOUNT, "location": "northeurope"})
 

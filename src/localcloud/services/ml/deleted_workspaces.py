@@ -65,7 +65,7 @@ def take_back(cloud: Cloud, resource_id: str, sent: dict[str, Any]) -> Body | No
             raise ArmError(
                 400,
                 "BadRequest",
-                f"The workspace cannot be recovered: its {name} '{properties[name]}' does not exist. Recover that first.",
+                f"The workspace cannot be recovered: its {name} '{properties[name]}' does not exist. Recover it first.",
             )
     for found in record["inside"]:
         cloud.store.put(found["id"], found)

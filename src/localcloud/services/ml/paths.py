@@ -110,13 +110,35 @@ def blob_place(cloud: Cloud, workspace_id: str, uri: str) -> tuple[str, str, str
     raise _bad(uri, "the local cloud knows datastore paths, blob addresses, job outputs, assets and registry models.")
 
 
+def identity_place(cloud: Cloud, workspace_id: str, reference: str) -> tuple[str, str] | None:
+    """(account, container) of what is reached by identity; None for a registry's assets, and for datastores with
+    credentials of their own. Raises as `local_path` does."""
+    if reference.startswith("azureml://registries/"):
+        return None
+    uri = long_form(workspace_id, job_output_uri(cloud, workspace_id, _asset_uri(cloud, workspace_id, reference)))
+    account, container, _ = blob_place(cloud, workspace_id, uri)
+    found = _DATASTORE.fullmatch(uri)
+    if found:
+        workspace = (
+            f"/subscriptions/{found['subscription']}/resourceGroups/{found['group']}"
+            f"/providers/{PROVIDER}/workspaces/{found['workspace']}"
+        )
+        datastore = (cloud.store.get(f"{workspace}/datastores/{found['datastore']}") or {}).get("properties") or {}
+        if (datastore.get("credentials") or {}).get("credentialsType") != "None":
+            return None
+    return account, container
+
+
 def local_path(cloud: Cloud, workspace_id: str, reference: str) -> Path:
     """The file or folder on disk that a reference means, whether it exists already or not.
 
     Raises ArmError 404 for an asset, job, output or datastore that is not there, 400 for any other form.
     """
     if reference.startswith("azureml://registries/"):
-        return cloud.part(Catalog, Catalog.load).model_folder(reference)
+        # Imported here: a registry's models are assets, and assets import this module.
+        from localcloud.services.ml.registry_assets import own_model_path
+
+        return own_model_path(cloud, reference) or cloud.part(Catalog, Catalog.load).model_folder(reference)
     uri = job_output_uri(cloud, workspace_id, _asset_uri(cloud, workspace_id, reference))
     account, container, path = blob_place(cloud, workspace_id, uri)
     blobs = cloud.part(Blobs, lambda: Blobs(cloud))

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from localcloud.arm import ArmError, envelope, timestamp
 from localcloud.cloud import Cloud
+from localcloud.permissions import ASSIGNMENTS, DEFINITIONS
 from localcloud.services.blob_files import Blobs
 from localcloud.services.ml.identity import assign_identity
 from localcloud.services.ml.ids import PROVIDER
@@ -22,6 +23,7 @@ from localcloud.store import Body
 
 REGISTRIES = f"{PROVIDER}/registries"
 CONTAINER = "registry"
+_BLOB_CONTRIBUTOR = "ba92f5b4-2d11-453d-a403-e96b0029c9fe"
 
 
 def routes(cloud: Cloud) -> list[Route]:
@@ -147,6 +149,12 @@ def _keep_managed_group(cloud: Cloud, registry: Body) -> None:
         cloud.store.put(resource_id, envelope(resource_id, whole, cloud.store.get(resource_id), now))
 
     keep(group, {"location": registry["location"], "properties": {"provisioningState": "Succeeded"}})
+    # The registry's identity signs the addresses at which models are uploaded and read.
+    principal = registry["identity"]["principalId"]
+    assignment = f"{group}/providers/{ASSIGNMENTS}/{uuid.uuid5(uuid.NAMESPACE_URL, principal)}"
+    role = f"/subscriptions/{group.split('/')[2]}/providers/{DEFINITIONS}/{_BLOB_CONTRIBUTOR}"
+    granted = {"principalId": principal, "principalType": "ServicePrincipal", "roleDefinitionId": role, "scope": group}
+    cloud.store.put(assignment, envelope(assignment, {"properties": granted}, None, now))
     for region in properties["regionDetails"]:
         storage = region["storageAccountDetails"][0]["systemCreatedStorageAccount"]
         images = region["acrDetails"][0]["systemCreatedAcrAccount"]

@@ -1,6 +1,7 @@
-"""The registry `azureml` and any that `$LOCALCLOUD_CATALOG` adds: discovery, models, components, environments.
+"""Registries as their clients see them: discovery, models, components, environments.
 
-Read only, as Microsoft's is for everyone else. Its content is the catalog's.
+The registry `azureml` and any that `$LOCALCLOUD_CATALOG` adds are read only, as Microsoft's is for everyone else, and
+their content is the catalog's. What is in a registry of one's own is `registry_assets`'.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from localcloud.catalog.content import Catalog, Entry
 from localcloud.cloud import REGION, SUBSCRIPTION, Cloud
 from localcloud.services.ml.assets import in_view, newest_first
 from localcloud.services.ml.ids import PROVIDER
+from localcloud.services.ml.registries import find_registry
+from localcloud.services.ml.registry_assets import RegistryModels
 from localcloud.store import Body
 
 _REGISTRY = (
@@ -35,8 +38,14 @@ def routes(cloud: Cloud) -> list[Route]:
             route(f"{containers}/{{name}}", ["GET"], service.container(kind)),
             route(f"{containers}/{{name}}/versions", ["GET"], service.versions(kind)),
             route(f"{containers}/{{name}}/versions/{{version}}", ["GET"], service.version(kind)),
+            route(f"{containers}/{{name}}/versions/{{version}}", ["PUT"], service.put_version(kind)),
             route(f"{containers}/{{rest:path}}", ["PUT", "PATCH", "POST", "DELETE"], service.refuse),
         ]
+    found += [
+        route(f"{_REGISTRY}/import", ["POST"], service.own("import_asset")),
+        route(f"{_REGISTRY}/tempdatarefs/{{name}}/versions/{{version}}", ["PUT"], service.own("start_upload")),
+        route(f"{_REGISTRY}/datarefs/{{name}}/versions/{{version}}", ["POST"], service.own("data_reference")),
+    ]
     return found
 
 
@@ -48,6 +57,43 @@ class Registry:
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
+        self._models = RegistryModels(cloud)
+
+    def own(self, name: str) -> Handler:
+        """What only a registry of one's own can do; the catalog's refuse it."""
+
+        async def answer(request: Request) -> Response:
+            if find_registry(self._cloud, request.path_params["registry"]) is None:
+                return await self.refuse(request)
+            found: Response = await getattr(self._models, name)(request)
+            return found
+
+        return answer
+
+    def put_version(self, kind: str) -> Handler:
+        async def answer(request: Request) -> Response:
+            if find_registry(self._cloud, request.path_params["registry"]) is None:
+                return await self.refuse(request)
+            if kind != "models":
+                raise ArmError(501, "NotImplemented", f"The local cloud keeps models in a registry, and no {kind}.")
+            return await self._models.put_version(request)
+
+        return answer
+
+    def _read(self, kind: str, name: str, otherwise: Handler) -> Handler:
+        """The answer of a registry of one's own where the path names one, and else the catalog's."""
+
+        async def answer(request: Request) -> Response:
+            if find_registry(self._cloud, request.path_params["registry"]) is None:
+                return await otherwise(request)
+            if kind == "models":
+                found: Response = await getattr(self._models, name)(request)
+                return found
+            if name.startswith("list"):
+                return page(request, [])
+            raise ArmError(404, "NotFound", f"There is no '{request.path_params['name']}' among the {kind}.")
+
+        return answer
 
     @property
     def _catalog(self) -> Catalog:
@@ -62,6 +108,10 @@ class Registry:
         raise ArmError(404, "NotFound", f"The registry '{wanted}' was not found.")
 
     async def discovery(self, request: Request) -> Response:
+        own = find_registry(self._cloud, request.path_params["registry"])
+        if own:
+            require_api_version(request)
+            return json_response(_own_discovery(own))
         name = self._registry(request)
         base = f"https://{REGION}.api.azureml.ms"
         return json_response(
@@ -83,7 +133,7 @@ class Registry:
             shown = [_container(kind, [entry for entry in entries if entry.name == name]) for name in names]
             return page(request, in_view(request, shown))
 
-        return answer
+        return self._read(kind, "list_containers", answer)
 
     def container(self, kind: str) -> Handler:
         async def answer(request: Request) -> Response:
@@ -93,7 +143,7 @@ class Registry:
                 raise ArmError(404, "NotFound", f"There is no '{name}' among the {kind} of the registry.")
             return json_response(_container(kind, entries))
 
-        return answer
+        return self._read(kind, "get_container", answer)
 
     def versions(self, kind: str) -> Handler:
         async def answer(request: Request) -> Response:
@@ -101,7 +151,7 @@ class Registry:
             oldest_first = [entry.wire() for entry in entries][::-1]
             return page(request, in_view(request, newest_first(request, oldest_first)))
 
-        return answer
+        return self._read(kind, "list_versions", answer)
 
     def version(self, kind: str) -> Handler:
         async def answer(request: Request) -> Response:
@@ -111,7 +161,7 @@ class Registry:
             )
             return json_response(found.wire())
 
-        return answer
+        return self._read(kind, "get_version", answer)
 
     async def refuse(self, request: Request) -> Response:
         name = self._registry(request)
@@ -124,6 +174,19 @@ class Registry:
 
 
 # -- model -----------------------------------------------------------------------------------------------------
+
+
+def _own_discovery(registry: Body) -> Body:
+    regions = [detail["location"] for detail in registry["properties"]["regionDetails"]]
+    parts = registry["id"].split("/")
+    return {
+        "registryName": registry["name"],
+        "subscriptionId": parts[2],
+        "resourceGroup": parts[4],
+        "primaryRegion": regions[0],
+        "primaryRegionResourceProviderUri": f"https://{regions[0]}.api.azureml.ms/",
+        "registryFqdns": {region: {"uri": f"https://{region}.api.azureml.ms"} for region in regions},
+    }
 
 
 def _container(kind: str, entries: list[Entry]) -> Body:

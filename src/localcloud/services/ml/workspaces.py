@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -56,7 +57,13 @@ _AT_CREATION = (
 # What only creation can set, and what it is where it was not sent. That Azure refuses a change, and does not ignore
 # it, is simulated after the members' descriptions in the contract ("cannot be changed once …"); the conformance test
 # azure/test_simulations.py::test_what_creation_fixed_is_not_changed settles it.
-_FIXED = {"storageAccount": None, "keyVault": None, "hbiWorkspace": False, "enableDataIsolation": False, "encryption": None}
+_FIXED = {
+    "storageAccount": None,
+    "keyVault": None,
+    "encryption": None,
+    "hbiWorkspace": False,
+    "enableDataIsolation": False,
+}
 _READ_ONLY = (
     *("discoveryUrl", "mlFlowTrackingUri", "notebookInfo", "privateEndpointConnections", "privateLinkCount"),
     *("provisioningState", "serviceProvisionedResourceGroup", "storageHnsEnabled", "tenantId", "workspaceId"),
@@ -164,7 +171,7 @@ class Workspaces:
         account = last_part(properties["storageAccount"])
         if self._cloud.store.get(properties["storageAccount"]) is None:
             raise ArmError(
-                400, "ValidationError", f"The storage account '{properties['storageAccount']}' of the workspace is gone."
+                400, "ValidationError", f"The workspace's storage account '{properties['storageAccount']}' is gone."
             )
         insights = self._cloud.store.get(properties["applicationInsights"] or "") or {}
         return json_response(
