@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -22,12 +23,13 @@ ADVISORY, MANDATORY = analyzer_pb2.ADVISORY, analyzer_pb2.MANDATORY
 ACCOUNT = "azure-native:storage:StorageAccount"
 
 
-@pytest.fixture
-def pack() -> Iterator[Any]:
-    """The pack, started as a language host starts it, and a stub to call it with."""
-    process = subprocess.Popen(
-        [sys.executable, "-u", str(ROOT / "infra" / "policy"), "127.0.0.1:1"], stdout=subprocess.PIPE, text=True
-    )
+FOLDER, ENGINE = str(ROOT / "infra" / "policy"), "127.0.0.1:1"
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[Any]:
+    """The pack as a process, and a stub to call it with."""
+    process = subprocess.Popen([sys.executable, "-u", *arguments], stdout=subprocess.PIPE, text=True)
     assert process.stdout
     try:
         with grpc.insecure_channel(f"127.0.0.1:{process.stdout.readline().strip()}") as channel:
@@ -36,6 +38,18 @@ def pack() -> Iterator[Any]:
         process.terminate()
         process.wait()
         process.stdout.close()
+
+
+@pytest.fixture
+def pack() -> Iterator[Any]:
+    """The pack, started as our language host starts it: the folder, and the engine's address."""
+    with started(FOLDER, ENGINE) as found:
+        yield found
+
+
+def test_the_pack_starts_through_pulumis_own_module_too() -> None:
+    with started("-m", "pulumi.policy", ENGINE, FOLDER) as pack:
+        assert pack.GetAnalyzerInfo(empty_pb2.Empty()).name == "tunestack"
 
 
 def _levels(pack: Any) -> set[int]:
