@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> cli.Result:
     if adopted.unclear:
         raise GateSaidNo(
             *(f"'{name}' is in the cloud more than once" for name in adopted.unclear),
-            fix="Delete those that nothing uses, then run it again",
+            fix="Delete the one that nothing uses, then run it again",
         )
     if not options.dry_run:
         options.file.write_text(json.dumps(adopted.content, indent=4) + "\n")

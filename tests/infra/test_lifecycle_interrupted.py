@@ -52,13 +52,21 @@ def kill(stack: LiveStack, command: str, fault: str) -> None:
     """kill -9 while a call is on its way, and not while the engine writes its state: that is a case of its own."""
     gate = stack.cloud.cloud.faults.hold(fault)
     with stack.begun(command, gate) as process:
-        os.killpg(process.pid, signal.SIGSTOP)
+        stop(process.pid)
         while not is_whole(checkpoint(stack)):
             os.killpg(process.pid, signal.SIGCONT)
-            os.killpg(process.pid, signal.SIGSTOP)
+            stop(process.pid)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     stack.cloud.cloud.faults.disarm(fault)
+
+
+def stop(pid: int) -> None:
+    """Halt the process, and return when none of its threads writes any more."""
+    os.killpg(pid, signal.SIGSTOP)
+    tasks = Path(f"/proc/{pid}/task")
+    while any((one / "stat").read_text().rpartition(")")[2].split()[0] not in "Tt" for one in tasks.iterdir()):
+        pass
 
 
 def checkpoint(stack: LiveStack) -> Path:

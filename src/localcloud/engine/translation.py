@@ -139,6 +139,9 @@ def imported_inputs(kind: ResourceType, shapes: Shapes, resource: str, outputs: 
     if match is None:
         raise ValueError(f"'{resource}' is not the id of a resource at '{kind.path}'")
     found = {name: value for name, value in match.groupdict().items() if name != "subscriptionId"}
+    for name in ("scope", "resourceUri"):
+        if name in found:
+            found[name] = f"/{found[name].strip('/')}"  # as ARM writes ids, and as a program has them
     return {**project(kind, shapes, outputs), **found}
 
 

@@ -152,3 +152,11 @@ def test_a_changed_default_is_carried_into_the_inputs_and_an_unchanged_one_is_no
 
 def test_the_shapes_are_plain_json() -> None:
     assert json.loads(shapes.PATH.read_text(encoding="utf-8")).keys() == TABLE.keys()
+
+
+def test_an_imported_scope_is_written_as_a_program_writes_it() -> None:
+    group = "/subscriptions/s/resourceGroups/rg"
+    token = "azure-native:consumption:Budget"
+    kind, shape = look_up(token), shapes_of(token)
+    found = translation.imported_inputs(kind, shape, f"{group}/providers/Microsoft.Consumption/budgets/b", {})
+    assert (found["scope"], found["budgetName"]) == (group, "b")
