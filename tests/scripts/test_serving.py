@@ -197,7 +197,7 @@ def settings(tmp_path: Path, **changes: object) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "either --model and --slot, or --delete"),
+        ((), "either --model and --slot, or --restore, or --delete"),
         (("--model", BASE), "needed together"),
         (("--model", BASE, "--slot", "b"), "'b' is not a deployment name"),
         (("--model", "mine", "--slot", "red"), "'mine' is neither name:version nor"),

@@ -62,9 +62,12 @@ def test_tags_say_when_a_lease_ends_and_nothing_where_it_does_not() -> None:
     assert leases.tags("never", NOON) == {"lease": "never"}
 
 
-@given(some.integers(min_value=0, max_value=99_999), some.sampled_from("mhd"), some.datetimes(timezones=some.just(UTC)))
+THIS_CENTURY = some.datetimes(datetime(2000, 1, 1), datetime(2099, 12, 31), timezones=some.just(UTC))
+
+
+@given(some.integers(min_value=0, max_value=99_999), some.sampled_from("mhd"), THIS_CENTURY)
 def test_what_tags_say_is_what_was_written(count, unit, start) -> None:
-    lease, start = f"{count}{unit}", start.replace(year=2030, microsecond=0)
+    lease, start = f"{count}{unit}", start.replace(microsecond=0)
     read = Lease.read(leases.tags(lease, start))
     assert (read.text, read.until, read.warned) == (lease, start + (leases.length(lease) or timedelta()), None)
 
