@@ -58,7 +58,9 @@ class Dial:
         at = error.at if isinstance(error, BadItem) else 0
         if isinstance(error, BadItem) and error.again:
             return f"pulumi config rm --path '{key}[{at}]'"
-        return f"pulumi config set --path '{key}[{at}]' '{self.example}'"
+        # A plain name must not be one that stands before it already.
+        example = f"{self.example}-{at + 1}" if at and self.example.isalpha() else self.example
+        return f"pulumi config set --path '{key}[{at}]' '{example}'"
 
 
 def _text(pattern: str, meant: str) -> Callable[[str], str]:

@@ -78,7 +78,7 @@ STORAGE = (
     ),
 )
 VAULT = (
-    Fixed("properties.publicNetworkAccess", *CLOSED, default="Enabled", order=("Enabled", "Disabled")),
+    Fixed("properties.publicNetworkAccess", *CLOSED, default="enabled", order=("enabled", "Disabled")),
     Fixed(
         "properties.enablePurgeProtection",
         "Azure never takes purge protection back",

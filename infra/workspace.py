@@ -139,9 +139,9 @@ class Workspace(pulumi.ComponentResource):
             # Azure ML turns it on in a registry that it makes itself, which is why we make it.
             admin_user_enabled=False,
             anonymous_pull_enabled=False,
-            # The tiers below Premium have no zones and no network rules.
+            # The tiers below Premium have no zones.
             zone_redundancy=containerregistry.ZoneRedundancy.ENABLED if premium else None,
-            network_rule_bypass_options=containerregistry.NetworkRuleBypassOptions.AZURE_SERVICES if premium else None,
+            network_rule_bypass_options=containerregistry.NetworkRuleBypassOptions.AZURE_SERVICES,
             public_network_access=containerregistry.PublicNetworkAccess.DISABLED if self._private else None,
             # Azure takes this one only where public access is off.
             policies=containerregistry.PoliciesArgs(
