@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.access import Role
@@ -71,6 +71,7 @@ def _unknown(properties: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from([rule for rule in RULES if isinstance(rule, Rule)]),
     st.recursive(
@@ -95,6 +96,7 @@ def test_no_rule_breaks_on_strange_properties(rule: Rule, value: Any) -> None:
         rule.problems(Resource(type, "strange", properties))
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=7 * 86_400))
 def test_idle_time_is_judged_by_its_seconds(seconds: int) -> None:
     path = "properties.properties.scaleSettings.nodeIdleTimeBeforeScaleDown"
@@ -106,6 +108,7 @@ def test_idle_time_is_judged_by_its_seconds(seconds: int) -> None:
     assert bool(complaints(named("compute-idle-time-short"), changed)) == (seconds > 900)
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=7, max_value=90))
 def test_retention_is_judged_by_its_days(days: int) -> None:
     changed = with_value("vault", "properties.softDeleteRetentionInDays", float(days))(stack())
