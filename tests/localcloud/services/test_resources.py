@@ -217,3 +217,40 @@ def test_a_registry_needs_a_known_sku(cloud: RunningCloud) -> None:
     made = put(cloud, registry, {"location": "eastus", "sku": {"name": "Basic"}})
     assert made["properties"]["loginServer"] == "images1.azurecr.io"
     assert made["properties"]["adminUserEnabled"] is False
+
+
+def test_what_only_creation_can_set_of_an_account_is_not_changed(cloud: RunningCloud) -> None:
+    twice = {"properties": {"encryption": {"requireInfrastructureEncryption": True}}}
+    put(cloud, STORAGE, {**ACCOUNT, **twice})
+    again = put(cloud, STORAGE, {**ACCOUNT, "properties": {"encryption": {"keySource": "Microsoft.Storage"}}})
+    assert again["properties"]["encryption"]["requireInfrastructureEncryption"] is True
+    for properties in ({"encryption": {"requireInfrastructureEncryption": False}}, {"isHnsEnabled": True}):
+        with pytest.raises(CallFailed, match="AccountPropertyCannotBeUpdated"):
+            put(cloud, STORAGE, {**ACCOUNT, "properties": properties})
+
+
+def test_the_days_of_a_vault_and_its_soft_delete_are_fixed(cloud: RunningCloud) -> None:
+    put(cloud, VAULT, VAULT_BODY)
+    for properties, expected in (
+        ({"softDeleteRetentionInDays": 90}, "has been set already"),
+        ({"enableSoftDelete": False}, "'enableSoftDelete' cannot be set to false"),
+    ):
+        with pytest.raises(CallFailed, match=expected):
+            put(cloud, VAULT, {**VAULT_BODY, "properties": VAULT_BODY["properties"] | properties})
+
+
+def test_a_recovered_vault_is_the_one_that_was_deleted(cloud: RunningCloud) -> None:
+    put(cloud, VAULT, VAULT_BODY)
+    delete(cloud, VAULT)
+    wish = {**VAULT_BODY["properties"], "createMode": "recover", "softDeleteRetentionInDays": 30}
+    assert put(cloud, VAULT, {**VAULT_BODY, "properties": wish})["properties"]["softDeleteRetentionInDays"] == 7
+    listed = get(cloud, f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.KeyVault/deletedVaults")["value"]
+    assert listed == []
+
+
+@pytest.mark.parametrize(("path", "body"), [(STORAGE, ACCOUNT), (VAULT, VAULT_BODY)])
+def test_a_region_that_is_not_there_is_named_with_those_that_are(path: str, body: Any, cloud: RunningCloud) -> None:
+    with pytest.raises(CallFailed, match=r"LocationNotAvailableForResourceType.*'mars'.*eastus"):
+        put(cloud, path, {**body, "location": "mars"})
+    with pytest.raises(CallFailed, match=r"LocationNotAvailableForResourceGroup.*'mars'"):
+        put(cloud, GROUP + "2", {"location": "mars"})
