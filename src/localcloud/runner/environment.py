@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from localcloud.cloud import REGION, Cloud
+from localcloud.runner.access import StepAccess
 from localcloud.runner.runs import Run
 
 _TAKEN_AWAY = ("AZURE", "ARM_", "PULUMI_", "MLFLOW_", "_MLFLOW_", "MSI_", "IDENTITY_", "LOCALCLOUD_", "PYTEST_")
@@ -15,8 +16,10 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 SERVICE = f"https://{REGION}.api.azureml.ms"
 
 
-def step_environment(cloud: Cloud, run: Run, own: Mapping[str, str], inherited: Mapping[str, str]) -> dict[str, str]:
-    """Everything for one process; `own` are the variables that the job itself asks for and win."""
+def step_environment(
+    cloud: Cloud, run: Run, access: StepAccess, own: Mapping[str, str], inherited: Mapping[str, str]
+) -> dict[str, str]:
+    """Everything for one process, which acts as `access` says; `own` are the job's own variables and win."""
     kept = {
         name: value
         for name, value in inherited.items()
@@ -26,7 +29,7 @@ def step_environment(cloud: Cloud, run: Run, own: Mapping[str, str], inherited: 
     tracking = f"azureml://{REGION}.api.azureml.ms/mlflow/v1.0{run.workspace}"
     variables = {
         **kept,
-        **cloud.client_environment(),
+        **access.environment(),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)]),
         "PYTHONUNBUFFERED": "1",
         # Without it azureml-mlflow asks for the list of clouds first.

@@ -298,6 +298,7 @@ class Runner:
             kind="command" if isinstance(node.work, StepPlan) else "pipeline",
             created=self._runs.now(),
             node=node.name,
+            submitter=parent.submitter,
         )
         if isinstance(node.work, StepPlan):
             outputs = {**node.outputs, **self._targets(plan, node.name, targets)}

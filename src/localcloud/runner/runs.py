@@ -19,6 +19,7 @@ TERMINAL = frozenset({"Completed", "Failed", "Canceled"})
 class Run:
     """One run. `inputs` and `outputs` are `{name: {"type", "uri" or "value"}}`, times ISO 8601 in UTC.
 
+    `submitter` is the object id of who submitted it.
     `recorded` is the status that MLflow has been told last, `tracked_experiment` its id of the experiment;
     `pid` and `pid_started` name the process that runs.
     """
@@ -47,6 +48,7 @@ class Run:
     pid_started: float | None = None
     recorded: str | None = None
     tracked_experiment: str | None = None
+    submitter: str = ""
 
     @property
     def is_over(self) -> bool:

@@ -15,12 +15,14 @@ from pathlib import Path
 from localcloud import processes
 from localcloud.cloud import Cloud
 from localcloud.runner import logs
+from localcloud.runner.access import AccessDenied, StepAccess
 from localcloud.runner.command import CommandError, render
 from localcloud.runner.environment import distributed_environment, step_environment
 from localcloud.runner.locations import LocationError, local
 from localcloud.runner.plans import StepPlan
 from localcloud.runner.runs import Run
 from localcloud.runner.values import Asset, Value
+from localcloud.services.acting import READ_BLOB, WRITE_BLOB
 
 GRACE_SECONDS = 5.0
 
@@ -47,6 +49,7 @@ class Step:
 
     def __init__(self, cloud: Cloud, run: Run, plan: StepPlan, started: Callable[[int], None]) -> None:
         self._cloud, self._run, self._plan, self._started = cloud, run, plan, started
+        self._access = StepAccess(cloud, run)
         self.log = logs.log_file(cloud, run)
 
     @property
@@ -57,16 +60,21 @@ class Step:
         """Copy the code, find the inputs, make places for the outputs. StepError when something is not there."""
         self._explain(size)
         try:
+            self._access.check_image(self._plan.environment)
             folder = self._copy_code()
             inputs = {name: self._input(name, value) for name, value in values.items()}
             outputs = {name: str(self._output(name)) for name in self._plan.outputs}
             line = render(self._plan.command, inputs, outputs)
         except (LocationError, CommandError) as error:
             raise StepError("UserError", str(error)) from None
+        except AccessDenied as error:
+            raise StepError(error.code, str(error)) from None
         own = dict(self._plan.variables)
         if self._plan.processes > 1:
             own = {**distributed_environment(), **own}
-        return Launch(["bash", "-c", line], step_environment(self._cloud, self._run, own, os.environ), folder)
+        return Launch(
+            ["bash", "-c", line], step_environment(self._cloud, self._run, self._access, own, os.environ), folder
+        )
 
     def _explain(self, size: str) -> None:
         """Say in the log what is simulated."""
@@ -104,6 +112,7 @@ class Step:
         if (value.mode or "").lower() == "direct":
             return value.uri
         path = local(self._cloud, self._run.workspace, value.uri)
+        self._access.check_data(f"Input '{name}'", value.uri, READ_BLOB)
         if not path.exists():
             raise LocationError(f"Input '{name}': there is nothing at '{value.uri}'.")
         if (value.mode or "").lower() == "download":
@@ -116,6 +125,7 @@ class Step:
     def _output(self, name: str) -> Path:
         recorded = self._run.outputs[name]
         path = local(self._cloud, self._run.workspace, recorded["uri"])
+        self._access.check_data(f"Output '{name}'", recorded["uri"], WRITE_BLOB)
         is_file = self._plan.outputs[name].type == "uri_file"
         (path.parent if is_file else path).mkdir(parents=True, exist_ok=True)
         return path

@@ -115,8 +115,8 @@ def signer_of(cloud: Cloud, workspace: Body | None) -> str:
 def check_workspace(cloud: Cloud, workspace: Body) -> None:
     """ArmError 400 when the workspace's own identity cannot reach what the workspace rests on."""
     identity, properties = acting_as(cloud, workspace), workspace["properties"]
-    if identity is None:
-        return
+    if identity is None or identity.id == workspace["id"]:
+        return  # a system-assigned one gets its roles with the workspace
     lack = identity.lacks_any(*_of_workspace(properties))
     if lack:
         raise ArmError(
@@ -151,6 +151,14 @@ def check_secrets(cloud: Cloud, workspace: Body, action: str) -> None:
 
 
 # -- jobs and deployments --------------------------------------------------------------------------------------
+
+
+def container_scope(cloud: Cloud, account: str, container: str) -> str:
+    """The id of a container; ArmError 404 when there is no such account."""
+    for found in cloud.store.beneath("/subscriptions", "microsoft.storage/storageaccounts"):
+        if found["name"].lower() == account.lower():
+            return f"{found['id']}/blobServices/default/containers/{container}"
+    raise ArmError(404, "ResourceNotFound", f"There is no storage account '{account}'.")
 
 
 def registry_of(cloud: Cloud, workspace_id: str) -> str | None:

@@ -19,6 +19,7 @@ import yaml
 
 from localcloud.arm import ArmError
 from localcloud.cloud import Cloud
+from localcloud.services.acting import Acting
 from localcloud.services.ml.ids import workspace_of
 from localcloud.services.ml.paths import local_path
 from localcloud.store import Body
@@ -79,13 +80,15 @@ def find_sources(cloud: Cloud, deployment_id: str, properties: Mapping[str, Any]
     return Sources(folder, name, version, flavors, script, code)
 
 
-def prepare(cloud: Cloud, sources: Sources, properties: Mapping[str, Any], folder: Path) -> Program:
+def prepare(
+    cloud: Cloud, sources: Sources, properties: Mapping[str, Any], folder: Path, identity: Acting | None = None
+) -> Program:
     """Lay out the deployment's folder as a container has it, and tell what to run in it.
 
     AZUREML_MODEL_DIR is `…/<model>/<version>` and holds the model's own folder or file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    environment = {**_environment(cloud, properties), "AML_APP_ROOT": str(folder)}
+    environment = {**_environment(cloud, properties, identity), "AML_APP_ROOT": str(folder)}
     chat = _mlflow_folder(sources.model) if sources.script is None and sources.flavors & CHAT_FLAVORS else None
     if chat is not None:
         # Weights are large: the scorer reads them where they lie.
@@ -169,14 +172,19 @@ def _link_or_copy(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _environment(cloud: Cloud, properties: Mapping[str, Any]) -> dict[str, str]:
+def _environment(cloud: Cloud, properties: Mapping[str, Any], identity: Acting | None) -> dict[str, str]:
+    """The endpoint's identity is the container's only credential."""
     inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(_NOT_INHERITED) and not name.lower().endswith("_proxy")
     }
     given = {name: str(value) for name, value in (properties.get("environmentVariables") or {}).items()}
-    return {**inherited, "PYTHONUNBUFFERED": "1", **cloud.client_environment(), **given}
+    credentials = cloud.client_environment()
+    endpoint = identity.environment() if identity else {}
+    if endpoint:
+        credentials = {name: text for name, text in credentials.items() if not name.startswith("AZURE_CLIENT_")}
+    return {**inherited, "PYTHONUNBUFFERED": "1", **credentials, **endpoint, **given}
 
 
 def _name_and_version(model: str) -> tuple[str, str]:

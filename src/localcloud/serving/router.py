@@ -25,7 +25,10 @@ from starlette.types import Receive, Scope, Send
 
 from localcloud.arm import ArmError, json_response, route
 from localcloud.cloud import Cloud
+from localcloud.needs import Need
+from localcloud.permissions import permissions_of
 from localcloud.services import entra
+from localcloud.serving import access
 from localcloud.serving.balance import Balance
 from localcloud.serving.fleet import Fleet
 from localcloud.serving.metrics import Dimensions, Metrics
@@ -36,6 +39,7 @@ log = logging.getLogger("localcloud.serving")
 
 # Azure's documents name no number; this one bounds the memory that a request can take.
 LARGEST_PAYLOAD = 10 * 2**20
+SCORE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action"
 ML_AUDIENCES = ("https://ml.azure.com", "https://management.azure.com", "https://management.core.windows.net")
 
 _HOP_BY_HOP = frozenset(
@@ -194,9 +198,12 @@ class Router:
             return
         audiences = ML_AUDIENCES if mode == "AADToken" else (token_audience(endpoint),)
         try:
-            entra.check_token(self._cloud, header, audiences)
+            claims = entra.check_token(self._cloud, header, audiences)
+            if mode == "AADToken":
+                # The token of an endpoint was handed out to one who had the right; Entra's is asked for it here.
+                permissions_of(self._cloud).require(claims, Need(SCORE, endpoint["id"]))
         except ArmError as error:
-            raise Refused(401, error.message) from None
+            raise Refused(error.status, error.message) from None
 
     def _choose(self, endpoint: Body, request: Request) -> tuple[Body, bool]:
         """The deployment that answers, and whether the weights chose it."""
@@ -289,6 +296,8 @@ class Router:
         return await client.send(onward, stream=True)
 
     def _count(self, call: Call, status: int, model_status: int, started: float) -> None:
+        if not access.may_write_metrics(self._cloud, call.endpoint):
+            return
         dimensions = Dimensions(call.deployment_name, status, model_status)
         self._metrics.record(call.endpoint["id"], dimensions, time.perf_counter() - started, len(call.body))
 

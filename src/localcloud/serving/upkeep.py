@@ -13,7 +13,8 @@ from typing import Any
 
 from localcloud.arm import ArmError
 from localcloud.cloud import Cloud
-from localcloud.serving import programs
+from localcloud.services.acting import Acting, acting_as
+from localcloud.serving import access, programs
 from localcloud.serving.fleet import Fleet, NotReady, Order
 from localcloud.serving.settings import Probe
 from localcloud.store import Body
@@ -59,7 +60,10 @@ class Upkeep:
         """Lay out the folder, start the process, and end the operation when it is healthy or has failed."""
         error: ArmError | None = None
         try:
-            await self._serve(resource, sources)
+            identity = self._identity(resource)
+            if identity:
+                access.check_deployment(self._cloud, identity, resource)
+            await self._serve(resource, sources, identity)
         except NotReady as trouble:
             message = f"{trouble} Read the logs: az ml online-deployment get-logs --name {resource['name']} …"
             error = ArmError(400, "ResourceNotReady", message)
@@ -70,9 +74,12 @@ class Upkeep:
         if operation:
             self._cloud.operations.finish(operation, error)
 
-    async def _serve(self, resource: Body, sources: programs.Sources) -> None:
+    def _identity(self, deployment: Body) -> Acting | None:
+        return acting_as(self._cloud, self._cloud.store.get(deployment["id"].rpartition("/deployments/")[0]))
+
+    async def _serve(self, resource: Body, sources: programs.Sources, identity: Acting | None) -> None:
         folder, properties = self.folder(resource), resource["properties"]
-        program = await asyncio.to_thread(programs.prepare, self._cloud, sources, properties, folder)
+        program = await asyncio.to_thread(programs.prepare, self._cloud, sources, properties, folder, identity)
         with (folder / "storage.log").open("a") as log:
             log.write(f"Model: {sources.model or 'none'} ({', '.join(sorted(sources.flavors)) or 'no MLflow model'})\n")
             log.write(f"Code: {sources.script or 'none'}\n")

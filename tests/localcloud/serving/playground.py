@@ -25,6 +25,7 @@ GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg"
 WORKSPACE = f"{GROUP}/providers/Microsoft.MachineLearningServices/workspaces/ws"
 VERSION = "api-version=2023-04-01-preview"
 ACCOUNT = "playgroundst"
+STORAGE = f"{GROUP}/providers/Microsoft.Storage/storageAccounts/{ACCOUNT}"
 
 ECHO = """
 import os
@@ -44,7 +45,9 @@ class Playground:
         self._session = requests.Session()
         store = self.local.cloud.store
         store.put(GROUP, {"id": GROUP, "name": "rg", "location": "eastus"})
-        store.put(WORKSPACE, {"id": WORKSPACE, "name": "ws", "location": "eastus", "properties": {}})
+        store.put(STORAGE, {"id": STORAGE, "name": ACCOUNT, "location": "eastus", "properties": {}})
+        properties = {"storageAccount": STORAGE}
+        store.put(WORKSPACE, {"id": WORKSPACE, "name": "ws", "location": "eastus", "properties": properties})
         datastore = {"datastoreType": "AzureBlob", "accountName": ACCOUNT, "containerName": "data", "isDefault": True}
         store.put(f"{WORKSPACE}/datastores/workspaceblobstore", {"properties": datastore})
         self.blobs.mkdir(parents=True, exist_ok=True)

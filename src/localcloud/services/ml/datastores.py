@@ -21,6 +21,7 @@ from localcloud.arm import (
     route,
 )
 from localcloud.cloud import Cloud
+from localcloud.services.acting import GET_SECRET, SET_SECRET, check_secrets
 from localcloud.services.blob_access import BlobAccess
 from localcloud.services.blob_files import BlobError, Blobs
 from localcloud.services.ml.ids import WORKSPACE, last_part, require_workspace
@@ -88,6 +89,8 @@ class Datastores:
             refuse_unknown(properties, _KNOWN, "properties")
         skip = request.query_params.get("skipValidation", "false").lower() == "true"
         self._check(properties, skip)
+        if properties["credentials"]["credentialsType"] != "None":
+            check_secrets(self._cloud, require_workspace(self._cloud, request), SET_SECRET)
         new = self._keep(datastore_id, properties)
         kept = self._cloud.store.get(datastore_id)
         return json_response(kept, 201 if new else 200)
@@ -114,6 +117,7 @@ class Datastores:
                 "UserError",
                 f"The datastore '{found['name']}' has no credentials; use an identity with access to its account.",
             )
+        check_secrets(self._cloud, require_workspace(self._cloud, request), GET_SECRET)
         sent = self._cloud.store.record("datastore-secret", found["id"].lower())
         if sent:
             return json_response(sent)

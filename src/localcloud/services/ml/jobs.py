@@ -68,7 +68,7 @@ class Jobs:
         self._cloud.faults.raise_if_armed("job.create")
         if properties["jobType"] == "Pipeline":
             check_submit_token(self._cloud, request.headers.get("x-azureml-token"))
-        made = self._submit(workspace["id"], resource_id, name, properties)
+        made = self._submit(workspace["id"], resource_id, name, properties, request.scope["state"]["claims"]["oid"])
         return json_response(made, 201)
 
     async def get(self, request: Request) -> Response:
@@ -171,7 +171,7 @@ class Jobs:
         self._cloud.store.put(resource_id, made)
         return shown(self._cloud, workspace, made)
 
-    def _submit(self, workspace: str, resource_id: str, name: str, properties: Body) -> Body:
+    def _submit(self, workspace: str, resource_id: str, name: str, properties: Body, submitter: str) -> Body:
         """Check everything, then write the job down and start it; a refused one leaves nothing behind."""
         references = References(self._cloud, workspace)
         planner = Planner(references)
@@ -187,6 +187,7 @@ class Jobs:
             description=properties.get("description"),
             tags=dict(properties.get("tags") or {}),
             properties=dict(properties.get("properties") or {}),
+            submitter=submitter,
         )
         made = envelope(resource_id, {"properties": properties}, None, self._cloud.clock.now())
         if properties["jobType"] == "Command":
