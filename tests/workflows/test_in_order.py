@@ -1,0 +1,180 @@
+"""The commands of the workflows, read from their files and run in the order of a model's life, each as its identity.
+
+What GitHub does is given by hand: the values of a job's `env`, and who is logged in. Nothing is interpreted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import yaml
+
+from localcloud import client, environment
+from localcloud.cloud import PRINCIPAL_ID, SUBSCRIPTION
+from localcloud.principals import Federated
+from tests.e2e.conftest import CATALOG, RECIPE, Story, make_talkative
+from tests.tiny_model import make_tiny_model
+from tests.workflows.reading import GITHUB, ROOT, commands, load
+
+REPOSITORY = "acme/tunestack"
+# The tiny model under a name whose price is known: a workflow says what a fine-tune costs before it starts one.
+NAME, VERSION = "SmolLM2-135M-Instruct", "99"
+DIALS = {"tunestack:owner": "test", "tunestack:leaseCap": "never", "tunestack:purgeOnTeardown": True}
+PULUMI = {"PULUMI_SKIP_CONFIRMATIONS": "true", "PULUMI_OPTION_SKIP_PREVIEW": "true"}
+
+
+def as_priced(text: str) -> str:
+    """The tiny model's catalog entry or recipe, under the name and version above."""
+    named = text.replace("Tiny-Chat/versions/1", f"{NAME}/versions/{VERSION}").replace("Tiny-Chat", NAME)
+    return named.replace('version: "1"', f'version: "{VERSION}"')
+
+
+@dataclass
+class Organisation:
+    """The bootstrap's outputs, a copy of the checkout, and what jobs are given in their `env`."""
+
+    story: Story
+    made: Mapping[str, dict[str, str]] = field(default_factory=dict)
+    given: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def project(self) -> Path:
+        return self.story.folder / "project"
+
+    def run(self, line: str, values: Mapping[str, str], principal: Federated | None = None, status: int = 0) -> str:
+        env = {**environment.for_command(client.find(self.story.state), principal=principal), **values}
+        env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+        done = subprocess.run(
+            ["bash", "-c", line],
+            cwd=self.project,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == status, f"$ {line}\n{done.stdout[-4000:]}\n{done.stderr[-6000:]}"
+        return done.stdout.strip() if status == 0 else done.stdout + done.stderr
+
+    def state_of(self, name: str) -> dict[str, str]:
+        """Where the state of an environment is, and the stack that stands for it on the local cloud."""
+        url = f"azblob://{name}?storage_account={self.made['state_account']}"
+        return {"PULUMI_STACK": f"local-{name}", "PULUMI_BACKEND_URL": url}
+
+    def as_owner(self, line: str, name: str) -> str:
+        return self.run(line, {**self.state_of(name), **PULUMI})
+
+    def job(self, workflow: str, job: str, name: str, status: int = 0, **more: str) -> list[str]:
+        """Run a job's commands for one environment; what each printed. A wanted failure is that of the last one."""
+        described = load(GITHUB / "workflows" / f"{workflow}.yml")["jobs"][job]
+        values = {**self.state_of(name), "ARM_SUBSCRIPTION_ID": SUBSCRIPTION, **more}
+        assert set(described["env"]) == set(values), f"{workflow}.{job} has other variables: {set(described['env'])}"
+        who = re.sub(r"\$\{\{.*\}\}", name, described.get("environment", "preview"))
+        subject = "pull_request" if who == "preview" else f"environment:{who}"
+        identity = Federated(self.made["clients"][who], f"repo:{REPOSITORY}:{subject}")
+        lines = commands(workflow, job)
+        return [
+            self.run(line, values, identity, status if number == len(lines) else 0)
+            for number, line in enumerate(lines, 1)
+        ]
+
+
+@pytest.fixture(scope="module")
+def organisation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Organisation]:
+    folder = tmp_path_factory.mktemp("organisation")
+    tiny = make_talkative(make_tiny_model(folder / "tiny" / "mlflow_model_folder"))
+    (folder / "catalog").mkdir()
+    (folder / "catalog" / "tiny.yaml").write_text(as_priced(CATALOG.format(folder=tiny)))
+    project = folder / "project"
+    project.mkdir()
+    for name in ("infra", "scripts", "pipelines"):
+        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "Pulumi.yaml", project)
+    (project / ".venv").symlink_to(Path(sys.executable).parents[1])
+    (project / "tiny.yml").write_text(as_priced(RECIPE))
+    made = Organisation(Story(folder))
+    made.story.start()
+    try:
+        _bootstrap(made)
+        yield made
+    finally:
+        assert made.story.server
+        made.story.server.terminate()
+        made.story.server.wait(timeout=60)
+
+
+def _bootstrap(made: Organisation) -> None:
+    """What docs/gitops.md sets up by hand: the bootstrap, the shared registry, and the stacks with their operators."""
+    line = (
+        "cd infra/bootstrap && pulumi stack init local && pulumi config set repository $REPOSITORY && "
+        'pulumi config set --path "administrators[0]" $ME && pulumi config set --path "environments[0]" dev && '
+        'pulumi config set --path "environments[1]" prod && pulumi up >&2 && pulumi stack output --json'
+    )
+    given = {"REPOSITORY": REPOSITORY, "ME": f"ServicePrincipal:{PRINCIPAL_ID}", **PULUMI}
+    made.made = json.loads(made.run(line, given))
+    dials: dict[str, object] = {
+        "tunestack:operators": [f"ServicePrincipal:{made.made['principals'][who]}" for who in ("ml", "prod")],
+        "tunestack:owner": "test",
+    }
+    shared = {"config": {**dials, "tunestack:purpose": "registry"}}
+    (made.project / "Pulumi.local-shared.yaml").write_text(yaml.safe_dump(shared))
+    registry = made.run(
+        "pulumi stack init local-shared >&2 && pulumi up >&2 && pulumi stack output registry_name", PULUMI
+    )
+    for name in ("dev", "prod"):
+        config = {**dials, **DIALS, "tunestack:sharedRegistry": registry}
+        (made.project / f"Pulumi.local-{name}.yaml").write_text(yaml.safe_dump({"config": config}))
+        key = made.made["secrets"][name]
+        made.as_owner(f"pulumi stack init local-{name} --secrets-provider {key}", name)
+    made.given["registry"] = registry
+
+
+def test_a_model_goes_from_a_pull_request_to_prod_and_each_step_is_an_identity_of_its_own(
+    organisation: Organisation,
+) -> None:
+    job, registry = organisation.job, organisation.given["registry"]
+
+    # preview: the plan of what is not there yet, by somebody who cannot make it.
+    job("preview", "plan", "dev")
+    page = (organisation.project / "build/plan.md").read_text()
+    assert page.startswith("### The plan of stack `local-dev` may be carried out:")
+    assert "#### Policies" in page
+    assert "$" in page
+
+    # deploy: dev, then prod.
+    job("deploy", "dev", "dev")
+    job("deploy", "prod", "prod")
+    job("preview", "plan", "prod")
+    assert "nothing to change" in (organisation.project / "build/plan.md").read_text().splitlines()[0]
+
+    # finetune ends when the job is submitted; nightly finds no drift, and the model when the job has ended.
+    name = job("finetune", "submit", "dev", RECIPE="tiny.yml")[-1]
+    organisation.as_owner(f"scripts/submit_finetune.py --attach {name}", "dev")
+    job("nightly", "drift", "dev")
+    (model,) = job("nightly", "register", "dev")
+    assert re.fullmatch(rf"{NAME}-[\w-]+:\d{{10}}", model)
+    assert job("nightly", "register", "dev") == ["nothing to register"]
+
+    # promote: dev's model, in prod, from the registry that both know.
+    (promoted,) = job("promote", "copy", "dev", REGISTRY=registry, MODEL=model)
+    models = f"azureml://registries/{registry}/models"
+    assert promoted == f"{models}/{model.replace(':', '/versions/')}"
+    assert job("promote", "serve", "prod", MODELS=models, MODEL=model, SLOT="blue") == ["blue", "blue=100"]
+
+    # sweep: what was deployed with a lease that is over, and not what serves prod.
+    assert job("sweep", "leases", "dev")
+    answer = organisation.run(
+        'scripts/invoke.py --prompt "Is anybody there?" --parameter max_new_tokens=8',
+        organisation.state_of("prod"),
+        Federated(organisation.made["clients"]["prod"], f"repo:{REPOSITORY}:environment:prod"),
+    )
+    assert answer
