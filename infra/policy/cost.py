@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -51,12 +51,13 @@ def retired_sizes() -> Mapping[str, date]:
     return {name.casefold(): fact["retired"] for name, fact in facts["sizes"].items() if "retired" in fact}
 
 
-def size_is_given(compute: Resource) -> Iterator[str]:
+def size_is_given(compute: Resource, days_ahead: float) -> Iterator[str]:
     size = compute.get("properties.properties.vmSize")
     ends = retired_sizes().get(size.casefold()) if isinstance(size, str) else None
-    if ends and ends <= date.today():
+    today = date.today()
+    if ends and ends <= today:
         yield f"'{size}' was retired on {ends.isoformat()}"
-    elif ends:
+    elif ends and ends <= today + timedelta(days=days_ahead):
         yield f"'{size}' retires on {ends.isoformat()}"
 
 
@@ -87,7 +88,7 @@ RULES: tuple[Rule | StackRule, ...] = (
     ),
     Rule(
         "compute-size-not-retired",
-        "Clusters have no machine size that Azure has retired or is about to",
+        "Clusters have no machine size that Azure has retired or retires within 90 days",
         "a vm_size with a successor; here: pulumi config set gpuSize Standard_NC24ads_A100_v4",
         (
             learn(
@@ -99,6 +100,7 @@ RULES: tuple[Rule | StackRule, ...] = (
         (COMPUTE,),
         size_is_given,
         ("infra/clusters.py", "vm_size="),
+        {"days_ahead": 90},
     ),
     Rule(
         "compute-priority-decided",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -11,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.access import Role
+from infra.policy import cost
 from infra.policy.access import KNOWN
 from infra.policy.pack import RULES
 from infra.policy.rule import UNKNOWN, AnyRule, Resource, Rule, StackRule
-from tests.infra.policy.compliant import VIOLATIONS, Changed, complaints, named, stack, with_value
+from tests.infra.policy.compliant import GIVEN, VIOLATIONS, Changed, complaints, named, stack, with_value
 
 EVERY = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 
@@ -113,6 +115,16 @@ def test_idle_time_is_judged_by_its_seconds(seconds: int) -> None:
 def test_retention_is_judged_by_its_days(days: int) -> None:
     changed = with_value("vault", "properties.softDeleteRetentionInDays", float(days))(stack())
     assert bool(complaints(named("vault-soft-delete-retention"), changed)) == (days < 90)
+
+
+@pytest.mark.parametrize(
+    ("days", "told"), [(-1, "was retired on"), (0, "was retired on"), (90, "retires on"), (91, "")]
+)
+def test_a_size_is_told_90_days_before_it_ends(monkeypatch: pytest.MonkeyPatch, days: int, told: str) -> None:
+    ends = {GIVEN.casefold(): date.today() + timedelta(days=days)}
+    monkeypatch.setattr(cost, "retired_sizes", lambda: ends)
+    found = complaints(named("compute-size-not-retired"), stack())
+    assert [told in problem for problem in found] == ([True] if told else [])
 
 
 def test_options_change_what_is_asked() -> None:
