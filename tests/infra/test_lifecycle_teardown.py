@@ -76,7 +76,8 @@ def test_a_half_built_stack_without_outputs_is_taken_down(stack: LiveStack) -> N
 def test_a_quota_error_in_the_middle_of_up_and_the_next_up_completes(stack: LiveStack) -> None:
     stack.cloud.cloud.faults.arm(f"{ML}/computes.create", QUOTA, times=2)
     stack.up(status=1)
-    assert "2 created" in stack.up() or stack.outputs.gpu_cluster
+    stack.up()
+    assert stack.outputs.gpu_cluster
 
 
 def test_a_dry_run_says_what_it_would_do_and_does_nothing(stack: LiveStack) -> None:
@@ -97,9 +98,10 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(stack: LiveStack) -> N
 
 def test_deployments_and_a_running_job_go_before_the_workspace_and_nothing_is_left(stack: LiveStack) -> None:
     vault = next(name for name in stack.names("Microsoft.KeyVault/vaults"))
-    said = stack.shell("scripts/teardown.py --stack local --yes --json")
-    steps = ["take all traffic", "delete autoscale", "delete deployment", "cancel job", "purge workspace", vault]
-    assert [said.index(step) for step in steps] == sorted(said.index(step) for step in steps)
+    said = stack.shell("scripts/teardown.py --stack local --yes")
+    steps = ["take all traffic", "delete autoscale", "delete deployment", "cancel job", "purge workspace"]
+    found = [said.index(step) for step in [*steps, "Destroying", f"purge key vault '{vault}'"]]
+    assert found == sorted(found)
     assert stack.names() == []
     record = json.loads(stack.shell("scripts/sweep.py --stack local --json 2>/dev/null"))
     assert vault not in record["retained"]
