@@ -44,3 +44,13 @@ def test_every_resource_of_a_committed_stack_has_a_price_or_is_known_to_be_free(
 def test_a_committed_stack_stays_below_its_own_budget(run: Run, stack: str) -> None:
     planned, _ = bills(run, stack)
     assert 0 < planned.month < stack_plan.dials(ROOT, stack)["budget"]
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_page_on_cost_has_the_sum_and_the_budget_of_every_stack(stack: str) -> None:
+    dials = stack_plan.dials(ROOT, stack)
+    month = costs.bill(stack_plan.from_dials(dials, stack), PriceBook("eastus", live=False)).month
+    page = (ROOT / "docs" / "cost.md").read_text()
+    (row,) = [line for line in page.splitlines() if line.startswith(f"| `{stack}` |")]
+    assert f"| {month:.2f} |" in row
+    assert row.endswith(f"| {dials['budget']:,} |")
