@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -125,6 +126,15 @@ def test_a_size_is_told_90_days_before_it_ends(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(cost, "retired_sizes", lambda: ends)
     found = complaints(named("compute-size-not-retired"), stack())
     assert [told in problem for problem in found] == ([True] if told else [])
+
+
+@settings(deadline=None)
+@given(st.uuids(), st.from_regex(r"[a-z][a-z0-9-]{0,20}", fullmatch=True))
+def test_a_group_is_narrow_and_a_subscription_is_not(subscription: UUID, name: str) -> None:
+    whole = f"/subscriptions/{subscription}"
+    for scope, told in ((whole, True), (f"{whole}/", True), (f"{whole}/resourceGroups/{name}", False)):
+        changed = with_value("administrator", "scope", scope)(stack())
+        assert bool(complaints(named("role-narrow-scope"), changed)) == told
 
 
 def test_options_change_what_is_asked() -> None:
