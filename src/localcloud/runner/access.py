@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from localcloud.arm import ArmError
 from localcloud.cloud import PRINCIPAL_ID, Cloud
+from localcloud.runner.locations import DEFAULT_STORE
 from localcloud.runner.runs import Run
 from localcloud.services.acting import (
     PULL,
+    PUSH,
     READ_BLOB,
     WRITE_BLOB,
     Acting,
@@ -67,9 +69,10 @@ class StepAccess:
             )
 
     def check_image(self, environment: str | None) -> None:
-        """AccessDenied when the identity may not pull what the workspace's own registry holds.
+        """AccessDenied when the image of a workspace's own environment cannot be built, pushed or pulled.
 
-        Images of environments in Azure's registries come from there and take no role of ours.
+        Images of environments in Azure's registries come from there and take no role of ours. Where the workspace
+        names a cluster that builds, its identity reads the uploaded context and pushes.
         """
         registry = registry_of(self._cloud, self._run.workspace)
         if (
@@ -79,6 +82,7 @@ class StepAccess:
             or environment.startswith("azureml://registries/")
         ):
             return
+        self._check_build(registry)
         lack = self.identity.lacks(PULL, registry)
         if lack:
             raise AccessDenied(
@@ -86,6 +90,21 @@ class StepAccess:
                 f"Unable to pull the docker image of '{environment.rpartition('/environments/')[2]}': unauthorized, "
                 f"authentication required. {self._of_cluster(lack)}",
             )
+
+    def _check_build(self, registry: str) -> None:
+        workspace = self._cloud.store.get(self._run.workspace) or {}
+        builder = (workspace.get("properties") or {}).get("imageBuildCompute")
+        cluster = self._cloud.store.get(f"{self._run.workspace}/computes/{builder}") if builder else None
+        identity = acting_as(self._cloud, cluster)
+        if identity is None:
+            return
+        place = identity_place(self._cloud, self._run.workspace, f"azureml://datastores/{DEFAULT_STORE}/paths/")
+        wanted = [(PUSH, registry, False)]
+        if place:
+            wanted.insert(0, (READ_BLOB, container_scope(self._cloud, *place), True))
+        lack = identity.lacks_any(*wanted)
+        if lack:
+            raise AccessDenied("ImageBuildFailure", f"The image cannot be built on the cluster '{builder}'. {lack}")
 
     def _of_cluster(self, lack: Lack) -> str:
         return f"{lack} It is the identity of the cluster '{self._run.target}'."

@@ -23,6 +23,7 @@ READ_BLOB, WRITE_BLOB = f"{_CONTAINERS}/blobs/read", f"{_CONTAINERS}/blobs/write
 WRITE_FILE = "Microsoft.Storage/storageAccounts/fileServices/fileshares/files/write"
 SET_SECRET = "Microsoft.KeyVault/vaults/secrets/setSecret/action"
 GET_SECRET = "Microsoft.KeyVault/vaults/secrets/getSecret/action"
+PUSH = "Microsoft.ContainerRegistry/registries/push/write"
 PULL = "Microsoft.ContainerRegistry/registries/pull/read"
 WRITE_METRICS = "Microsoft.MachineLearningServices/workspaces/metrics/resource/write"
 

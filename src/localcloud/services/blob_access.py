@@ -229,7 +229,7 @@ class BlobAccess:
             scope = f"{scope}/blobServices/default/containers/{container}"
         action, data = _ACTIONS[bool(container), blob is not None, permissions]
         if not permissions_of(self._cloud).allowed(principal, f"{_SERVICE}/{action}", scope, data=data):
-            raise _mismatch()
+            raise mismatch()
 
     def check_sas(
         self, fields: Mapping[str, str], account: str, container: str, blob: str | None, permissions: str
@@ -256,7 +256,7 @@ class BlobAccess:
                 f"Expiry [{fields['se']}] - Current [{_stamp(now)}]",
             )
         if not set(fields.get("sp", "")) & set(permissions):
-            raise _mismatch()
+            raise mismatch()
         if "skoid" in fields:
             # What the signer may not do, its signature does not allow either.
             self._require_role(fields["skoid"], account, container, blob, permissions)
@@ -284,7 +284,8 @@ class BlobAccess:
             )
 
 
-def _mismatch() -> BlobError:
+def mismatch() -> BlobError:
+    """The storage services' word for a missing role or permission."""
     return BlobError(
         403,
         "AuthorizationPermissionMismatch",
