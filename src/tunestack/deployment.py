@@ -22,6 +22,7 @@ from tunestack.recipe import RegistryId
 from tunestack.traffic import BEFORE, SHIFT
 
 MODEL_VERSION = "2023-08-01-preview"
+CURATED = "azureml"  # Azure's own registry: its models are base models
 _LINEAGE = ("base_model", "job", "recipe", "data", "data_hash", "commit", "stack")
 
 
@@ -66,9 +67,13 @@ def served(connection: Connection, text: str) -> Served:
             wanted = RegistryId.parse(text, "models")
         except ValueError as error:
             raise UsageError(f"--model: {error}") from error
-        if wanted.is_label:
-            wanted = registry.base_model(connection, wanted, accept_archived=True).id
-        return Served(str(wanted), wanted, {"base_model": str(wanted), "stack": connection.workspace.stack})
+        lineage = {"base_model": str(wanted)}
+        if wanted.is_label or wanted.registry != CURATED:
+            found = registry.base_model(connection, wanted, accept_archived=True)
+            wanted, lineage = found.id, {"base_model": str(found.id)} | _lineage(found.tags)
+        # Its base is another one where the model was promoted into a registry of one's own.
+        base = RegistryId.parse(lineage["base_model"], "models")
+        return Served(str(wanted), base, {**lineage, "stack": connection.workspace.stack})
     name, colon, version = text.partition(":")
     if not colon or not name or not version:
         raise UsageError(f"--model '{text}' is neither name:version nor azureml://registries/…")
@@ -77,9 +82,13 @@ def served(connection: Connection, text: str) -> Served:
         raise UsageError(
             f"model '{text}' does not exist in workspace '{connection.workspace.name}'{_versions(connection, name)}"
         )
-    tags = {key: str(value) for key, value in (body["properties"].get("tags") or {}).items() if key in _LINEAGE}
+    tags = _lineage(body["properties"].get("tags") or {})
     base = RegistryId.parse(tags["base_model"], "models") if "base_model" in tags else None
     return Served(f"azureml:{name}:{version}", base, {**tags, "stack": connection.workspace.stack})
+
+
+def _lineage(tags: Mapping[str, Any]) -> dict[str, str]:
+    return {key: str(value) for key, value in tags.items() if key in _LINEAGE}
 
 
 def check_size(connection: Connection, wanted: Wanted) -> None:
