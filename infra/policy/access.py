@@ -40,8 +40,9 @@ PRIVILEGED = {
     "8e3af657-a8ff-443c-a75c-2fe8c4bcb635": "Owner",
     "b24988ac-6180-42a0-ab88-20f7382dd24c": "Contributor",
     "f58310d9-a9f6-439a-9e8d-f62e7b41a168": "Role Based Access Control Administrator",
+    "18d7d88d-d35e-4fb5-a5c3-7773c20a72d9": "User Access Administrator",
 }
-MAY_ASSIGN = "f58310d9-a9f6-439a-9e8d-f62e7b41a168"
+MAY_ASSIGN = ("f58310d9-a9f6-439a-9e8d-f62e7b41a168", "18d7d88d-d35e-4fb5-a5c3-7773c20a72d9")
 
 
 def role_of(assignment: Resource) -> str | None:
@@ -66,7 +67,7 @@ def scope_is_narrow(assignment: Resource) -> Iterator[str]:
 
 
 def assigning_is_conditional(assignment: Resource) -> Iterator[str]:
-    if role_of(assignment) == MAY_ASSIGN and assignment.get("condition") in (None, ""):
+    if role_of(assignment) in MAY_ASSIGN and assignment.get("condition") in (None, ""):
         yield "it may assign every role: 'condition' is not set"
 
 

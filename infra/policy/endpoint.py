@@ -23,7 +23,7 @@ RULES: tuple[Rule | StackRule, ...] = (
         "endpoint-public-access-disabled",
         "An endpoint takes no traffic from the public internet",
         "public_network_access='Disabled'; here: pulumi config set privateNetwork true",
-        (azure_ml("how-to-secure-online-endpoint", "secure managed online endpoints with network isolation"),),
+        (azure_ml("how-to-secure-online-endpoint", "secure managed online endpoints by using network isolation"),),
         (ENDPOINT,),
         must_be("properties.publicNetworkAccess", "Disabled", otherwise="Enabled"),
         (MADE_IN, "public_network_access="),

@@ -111,9 +111,9 @@ RULES: tuple[Rule | StackRule, ...] = (
     ),
     Rule(
         "workspace-firewall-standard",
-        "The firewall of an approved-only managed network is of tier Standard",
+        "The firewall of an approved-only managed network is of tier Standard, not Basic",
         "managed_network with firewall_sku='Standard'",
-        (NETWORK_PAGE,),
+        (azure_ml("how-to-managed-network", "workspace managed virtual network isolation, firewall version"),),
         (WORKSPACE,),
         where(
             "managedNetwork.isolationMode",
@@ -188,7 +188,10 @@ RULES: tuple[Rule | StackRule, ...] = (
         "workspace-builds-images-privately",
         "A workspace with a private container registry has a compute that builds its images",
         "image_build_compute='<name of a CPU cluster>'",
-        (azure_ml("how-to-secure-workspace-vnet", "secure a workspace with virtual networks"),),
+        (
+            azure_ml("how-to-secure-online-endpoint", "secure managed online endpoints by using network isolation"),
+            azure_ml("how-to-secure-workspace-vnet", "secure a workspace with virtual networks"),
+        ),
         (WORKSPACE,),
         private_registry_has_builder,
         (MADE_IN, "image_build_compute="),
