@@ -60,12 +60,12 @@ def run(options: argparse.Namespace) -> cli.Result:
     tables.show(f"stack {options.stack}, {dials['location']}", cost_report.COLUMNS, report.rows())
     for note in report.notes:
         cli.note(note)
-    shown = report.markdown() if options.markdown else f"{report.bill.month:.2f}"
+    table = report.markdown() if options.markdown else ""
     if report.is_over:
         fix = "Turn dials down, or raise it: pulumi config set budget DOLLARS"
-        raise GateSaidNo(report.verdict, fix=fix, shown=shown if options.markdown else "")
+        raise GateSaidNo(report.verdict, fix=fix, shown=table or (report.json() if options.json else ""))
     cli.note(report.verdict)
-    return cli.Result(shown, report.record)
+    return cli.Result(table or f"{report.bill.month:.2f}", report.record)
 
 
 if __name__ == "__main__":

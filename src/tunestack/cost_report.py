@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from json import dumps
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,9 @@ class Report:
             "lines": [vars(line) for line in self.bill.lines],
             "notes": list(self.notes),
         }
+
+    def json(self) -> str:
+        return dumps(self.record, indent=2)
 
     def rows(self) -> Iterator[tuple[str, ...]]:
         for line in self.bill.lines:

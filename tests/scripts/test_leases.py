@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.scripts.conftest import Script, Stack
+from tests.scripts.conftest import ROOT, Script, Stack
 from tunestack import leases
 from tunestack.leases import instant
 
@@ -222,6 +222,17 @@ def test_a_warned_deployment_that_is_deployed_again_stays(slots: Slots, script: 
     assert script("deploy_model", *arguments).handle == "blue"
     assert script("sweep", "--expired", "--stack", "test", "--grace", "0m").handle == "nothing expired"
     assert slots.names == ["blue"]
+
+
+def test_the_bill_has_the_live_deployments_each_until_its_lease_ends(slots: Slots, script: Script, monkeypatch) -> None:
+    monkeypatch.chdir(ROOT)
+    slots.make("blue", lease="10h")
+    slots.make("green")
+    ended = script("cost", "--stack", "dev", "--offline", "--live", "--json")
+    assert "of a budget of 200" in ended.err.splitlines()[-1]
+    lines = {line["name"]: line["month"] for line in json.loads(ended.out)["lines"]}
+    assert lines["deployment test-chat/blue (live)"] == 2.93
+    assert lines["deployment test-chat/green (live)"] == 213.89
 
 
 # -- bringing back

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import date
+from importlib.resources import files
 
 import pytest
+import yaml
 
+from infra import rules
 from tunestack import azure_facts
 
 TODAY = date(2026, 11, 21)
@@ -78,6 +81,16 @@ def test_every_size_that_a_model_may_use_is_in_the_table():
         size for fact in table["models"].values() for use in ("finetune", "inference") for size in fact.get(use, ())
     }
     assert {size.lower() for size in listed} <= set(table["sizes"])
+
+
+def test_the_table_the_local_cloud_and_the_stacks_quota_rule_count_alike():
+    catalog = yaml.safe_load((files("localcloud") / "catalog" / "sizes.yaml").read_text())["families"]
+    there = {size: (family, *figures[:2]) for family, own in catalog.items() for size, figures in own["sizes"].items()}
+    for fact in azure_facts.facts()["sizes"].values():
+        if "cores" in fact:
+            assert there[fact["name"]] == (fact["family"], fact["cores"], fact["gpus"])
+        if "cores" in fact and fact["gpus"]:
+            assert rules.cores(fact["name"]) == fact["cores"]
 
 
 def test_low_priority_costs_a_part_and_says_that_it_is_rough():
