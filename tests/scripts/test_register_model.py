@@ -68,3 +68,22 @@ def test_a_job_without_lineage_needs_a_name(stack: Stack, script: Script, jobs: 
     assert "no tag base_model and data" in said
     assert "--name" in said
     assert script("register_model", "--job", name, "--name", "mine").handle.startswith("mine:")
+
+
+def test_all_finished_fine_tunes_get_their_model_and_the_others_are_named(
+    stack: Stack, script: Script, jobs: Jobs
+) -> None:
+    script("register_model", "--finished")  # what the tests above have left
+    good = jobs.run(WRITE, "Completed", "trained_model", TAGS)
+    failed = jobs.run("exit 1", "Failed", "trained_model", TAGS)
+    jobs.run(WRITE, "Completed", "trained_model")  # no fine-tune of ours
+    jobs.start("sleep 600", "trained_model", TAGS)
+    planned = script("register_model", "--finished", "--dry-run").handle
+    ended = script("register_model", "--finished")
+    name, version = ended.handle.split(":")
+    assert ended.handle == planned
+    body = stack.cloud.arm("GET", f"{stack.workspace}/models/{name}/versions/{version}?api-version=2023-08-01-preview")
+    assert body["properties"]["tags"]["job"] == good
+    assert f"job '{failed}' is in state 'Failed'" in ended.err
+    assert script("register_model", "--finished").handle == "nothing to register"
+    assert "--name names one model" in script("register_model", "--finished", "--name", "mine").failed(2)

@@ -1,7 +1,7 @@
 """Keys of key vaults: made through ARM, used through the vault's own host to encrypt and decrypt.
 
 RSA keys only, one version each; their private halves never leave the state folder. Signing, wrapping, import, rotation
-and backup are not here, nor are secrets and certificates.
+and backup are not here, nor are secrets and certificates; a vault that is recovered has lost its keys.
 """
 
 from __future__ import annotations
