@@ -75,13 +75,25 @@ ENDPOINT = (
     *("systemData.createdAt", "systemData.lastModifiedAt"),
 )
 DEPLOYMENT = ("id", "sku", "properties.endpointComputeType", "properties.scaleSettings.scaleType")
+RULE, OWN_REGISTRY = ("properties.type", "properties.destination"), ("location", "properties.regionDetails")
 CREDENTIAL = "blobReferenceForConsumption.credential"
 HISTORY = "/history/v1.0WS"
 
 ANSWERS = (
-    Answer("workspace", "GET|PUT WS", arm.Workspace, ("properties.mlFlowTrackingUri", "properties.discoveryUrl")),
+    Answer("workspace", "GET|PUT|PATCH WS", arm.Workspace, ("properties.mlFlowTrackingUri", "properties.discoveryUrl")),
     Answer("workspaces", f"GET (GROUP|/subscriptions/*){ML}/workspaces", arm.Workspace, ("properties",), listed=True),
     Answer("workspace's keys", "POST WS/listKeys", arm.ListWorkspaceKeysResult, local=True),
+    Answer("outbound rule", "GET|PUT WS/outboundRules/*", arm.OutboundRuleBasicResource, RULE, local=True),
+    Answer("outbound rules", "GET WS/outboundRules", arm.OutboundRuleBasicResource, RULE, listed=True, local=True),
+    Answer("registry", f"GET|PUT GROUP{ML}/registries/*", arm.Registry, OWN_REGISTRY, local=True),
+    Answer(
+        "registries",
+        f"GET (GROUP|/subscriptions/*){ML}/registries",
+        arm.Registry,
+        OWN_REGISTRY,
+        listed=True,
+        local=True,
+    ),
     Answer("compute", "GET|PUT WS/computes/*", arm.ComputeResource, ("properties.properties",)),
     Answer("computes", "GET WS/computes", arm.ComputeResource, ("properties.properties",), listed=True),
     Answer("sizes", "GET LOC/vmSizes", arm.VirtualMachineSizeListResult, ("value",)),
@@ -174,6 +186,7 @@ UNCHECKED = (
         NO_MODEL,
     ),
     ("encryption by a key", r"POST \*.vault.azure.net/keys/.*", NO_MODEL),
+    ("names of principals", r"POST graph.microsoft.com/.*", NO_MODEL),
     ("provisioning of a managed network", r"POST .*/provisionManagedNetwork", NOT_ASKED),
     ("retail prices", r"GET prices.azure.com/api/retail/prices", NO_MODEL),
     ("quotas, nodes of a cluster, skus", r".*/(quotas|updateQuotas|listNodes|skus)", NOT_ASKED),
@@ -205,6 +218,7 @@ UNCHECKED = (
     ),
     ("MLflow", r"(GET|POST) .*/mlflow/v\d.0/.*", "Answered by MLflow's own server."),
     ("tokens", r"(GET|POST) login.microsoftonline.com/.*", NO_MODEL),
+    ("file shares", r"(GET|POST) \*.file.core.windows.net/.*", "XML, read by azure-storage-file-share."),
     ("blobs", r"(GET|POST) \*.blob.core.windows.net/.*", "XML, read by azure-storage-blob."),
     ("scoring", r"(GET|POST) \*.inference.ml.azure.com/.*", "What is answered is the model's own."),
     ("the local cloud's own", r"GET 127.0.0.1/.*", "Azure has no such thing."),

@@ -15,17 +15,42 @@ from azure.ai.ml.entities import (
     CommandComponent,
     Data,
     Environment,
+    FqdnDestination,
+    IsolationMode,
+    ManagedNetwork,
     ManagedOnlineDeployment,
     ManagedOnlineEndpoint,
     Model,
     OnlineRequestSettings,
     ProbeSettings,
+    Registry,
+    RegistryRegionDetails,
+    SystemCreatedAcrAccount,
+    SystemCreatedStorageAccount,
 )
 from azure.ai.ml.exceptions import JobException
 from azure.core.exceptions import AzureError
 
-CLUSTER, ENDPOINT = "conformance-cpu", "conformance"
+CLUSTER, ENDPOINT, REGISTRY = "conformance-cpu", "conformance", "conformance"
 SCORE = "def init(): pass\ndef run(raw): return 1\n"
+
+
+def _govern(client: MLClient) -> None:
+    """An isolated network with a rule of ours, a registry, and a model shared into it."""
+    workspace = client.workspaces.get(client.workspace_name)
+    workspace.managed_network = ManagedNetwork(isolation_mode=IsolationMode.ALLOW_ONLY_APPROVED_OUTBOUND)
+    client.workspaces.begin_update(workspace).result()
+    rule = FqdnDestination(name="pypi", destination="pypi.org")
+    client.workspace_outbound_rules.begin_create(client.workspace_name, rule).result()
+    list(client.workspace_outbound_rules.list(client.workspace_name))
+    images = [SystemCreatedAcrAccount(acr_account_sku="Premium")]
+    storage = SystemCreatedStorageAccount(storage_account_hns=False, storage_account_type="Standard_LRS")
+    region = RegistryRegionDetails(location="eastus", acr_config=images, storage_config=storage)
+    made = Registry(name=REGISTRY, location="eastus", replication_locations=[region])
+    client.registries.begin_create(made).result()
+    list(client.registries.list())
+    client.registries.get(REGISTRY)
+    client.models.share("model", "1", share_with_name="model", share_with_version="1", registry_name=REGISTRY)
 
 
 def furnish(client: MLClient, folder: Path) -> list[str]:
@@ -43,6 +68,7 @@ def furnish(client: MLClient, folder: Path) -> list[str]:
     )
     client.models.create_or_update(Model(name="model", version="1", path=str(folder / "model"), type="custom_model"))
     client.models.archive("model")
+    _govern(client)
     client.models.restore("model")
     step = client.components.create_or_update(
         CommandComponent(

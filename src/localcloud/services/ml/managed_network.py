@@ -101,7 +101,9 @@ class OutboundRules:
         network["outboundRules"] = {**_rules(workspace), name: rule}
         self._cloud.store.put(workspace["id"], workspace)
         operation = self._cloud.operations.start("outbound-rule.put", f"{workspace['id']}/outboundRules/{name}")
-        return self._cloud.operations.respond(request, operation, self._shown(workspace, name), 200 if old else 201)
+        # The contract knows 200 and 202 here, and no 201.
+        done = self._cloud.operations.status(operation) == "Succeeded"
+        return self._cloud.operations.respond(request, operation, self._shown(workspace, name), 200 if done else 202)
 
     async def delete(self, request: Request) -> Response:
         require_api_version(request)

@@ -38,6 +38,8 @@ class OwnRegistries(TrackedResources):
 
     def make(self, wanted: str, body: Body, old: Body | None) -> Body:
         whole = super().make(wanted, body, old)
+        # Sent by the client, and never answered.
+        whole["properties"].pop("managedResourceGroupTags", None)
         whole["identity"] = assign_identity(
             self.cloud, body.get("identity"), (old or {}).get("identity"), default="SystemAssigned"
         )
