@@ -22,9 +22,11 @@ test: setup lint types  ## every check: style, types, tests
 test-long: setup  ## the full matrices that `make test` leaves out
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m long
 
-lint: setup  ## style
+lint: setup  ## style, and the workflows
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/zizmor --quiet --offline --persona=auditor .github
+	@tools/actionlint/run
 
 types: setup  ## mypy --strict on src and infra
 	@$(BIN)/mypy --cache-dir "$${TUNESTACK_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/tunestack}/mypy"
