@@ -5,7 +5,7 @@ Only `shift_traffic` writes traffic, and it writes nothing else: the body that w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,8 +78,12 @@ class Endpoint:
         body = self._arm.find(f"{self.path}/deployments/{name}", DEPLOYMENT_VERSION)
         return None if body is None else Deployment.parse(body)
 
-    def set_traffic(self, weights: Mapping[str, int]) -> None:
-        """Write the weights; all else of the endpoint goes back as it was read."""
+    def mirrored(self) -> dict[str, int]:
+        """Whom a copy of the traffic goes to, and how much of it."""
+        return {name: int(share) for name, share in (self.body()["properties"].get("mirrorTraffic") or {}).items()}
+
+    def set_traffic(self, weights: Mapping[str, int], unmirrored: Sequence[str] = ()) -> None:
+        """Write the weights; all else of the endpoint goes back as it was read, but for copies to `unmirrored`."""
         body = self.body()
         properties = {
             name: value
@@ -87,6 +91,9 @@ class Endpoint:
             if name not in ("provisioningState", "scoringUri", "swaggerUri")
         }
         properties["traffic"] = {name: weight for name, weight in weights.items() if weight}
+        if unmirrored:
+            shares = properties.get("mirrorTraffic") or {}
+            properties["mirrorTraffic"] = {name: share for name, share in shares.items() if name not in unmirrored}
         kept = {name: body[name] for name in ("location", "tags", "kind", "sku") if body.get(name)}
         self._arm.put(self.path, ENDPOINT_VERSION, {**kept, **_identity(body), "properties": properties})
 

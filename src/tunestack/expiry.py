@@ -153,6 +153,10 @@ def _end(arm: Arm, due: Sequence[Placed], moment: datetime, outcome: Outcome) ->
 def _take_off(endpoint: Endpoint, slots: Sequence[str]) -> None:
     """No traffic for these. The others take it over as they shared it; Azure wants a sum of 100 or none at all."""
     weights = endpoint.traffic()
+    copied = [slot for slot in slots if endpoint.mirrored().get(slot)]
+    if copied:
+        endpoint.set_traffic(weights, unmirrored=copied)
+        cli.note(f"no copy of the traffic goes to {', '.join(copied)} any more")
     if not any(weights.get(slot) for slot in slots):
         return
     if not any(weight for name, weight in weights.items() if name not in slots):

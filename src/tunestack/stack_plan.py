@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tunestack import cli
 from tunestack.errors import UsageError, did_you_mean
 from tunestack.recipe import mapping
 
@@ -102,6 +103,7 @@ def read(
     dialled = f"resources are those that the dials in Pulumi.{stack}.yaml ask for"
     if offline:
         return from_dials(dials, stack), dialled
+    cli.note(f"asking pulumi for the plan of stack '{stack}'")
     found, reason = preview(folder, stack)
     if found is None:
         return from_dials(dials, stack), f"{dialled}: there is no plan, as {reason}"

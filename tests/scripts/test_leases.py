@@ -196,6 +196,18 @@ def test_what_it_served_goes_to_the_others_and_the_sum_stays_100(slots: Slots, s
     assert slots.traffic() == {"green": 60, "grey": 40}
 
 
+def test_a_deployment_that_gets_a_copy_of_the_traffic_can_go_too(slots: Slots, script: Script, stack: Stack) -> None:
+    slots.make("blue", lease="never")
+    slots.make("green", lease="1h", **{"lease-until": "2020-01-01T00:00:00Z", "lease-state": "warned"})
+    path = f"{stack.workspace}/{PLACE}?api-version=2022-02-01-preview"
+    properties = {"authMode": "Key", "traffic": {"blue": 100}, "mirrorTraffic": {"green": 10}}
+    body = {"location": "eastus", "identity": {"type": "SystemAssigned"}, "properties": properties}
+    stack.cloud.arm("PUT", path, body)
+    assert script("sweep", "--expired", "--stack", "test").handle == "test-chat/green"
+    assert slots.traffic() == {"blue": 100}
+    assert slots.names == ["blue"]
+
+
 def test_only_our_deployments_are_looked_at(slots: Slots, script: Script) -> None:
     slots.make("blue", lease="1h", **{"lease-until": "2020-01-01T00:00:00Z", "lease-state": "warned"})
     assert script("sweep", "--expired", "--stack", "other").handle == "nothing expired"
