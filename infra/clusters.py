@@ -10,6 +10,7 @@ from pulumi_azure_native import machinelearningservices
 
 from infra import naming
 from infra.access import Grant, Identity, IdentityArgs, Role
+from infra.health import state_of, watched
 from infra.place import Place
 
 CPU, GPU, BUILD = "cpu-cluster", "gpu-cluster", "build-cluster"
@@ -76,7 +77,7 @@ class Clusters(pulumi.ComponentResource):
         self, name: str, identity: Identity, size: str, most_nodes: int, priority: str
     ) -> machinelearningservices.Compute:
         settings = self._args.place.settings
-        return machinelearningservices.Compute(
+        made = machinelearningservices.Compute(
             name,
             compute_name=name,
             resource_group_name=self._args.group,
@@ -111,3 +112,4 @@ class Clusters(pulumi.ComponentResource):
                 delete_before_replace=True,
             ),
         )
+        return watched(made, made.properties.apply(state_of))

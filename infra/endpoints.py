@@ -9,6 +9,7 @@ from pulumi_azure_native import machinelearningservices
 
 from infra import naming
 from infra.access import Grant, Identity, IdentityArgs, Role
+from infra.health import state_of, watched
 from infra.place import Place
 
 
@@ -86,6 +87,8 @@ class Endpoints(pulumi.ComponentResource):
             )
             for one in place.settings.endpoints
         }
+        for made in self.all.values():
+            watched(made, made.properties.apply(state_of))
         self.name = self.all[first(place)].name
         self.register_outputs({"name": self.name})
 

@@ -18,6 +18,7 @@ from pulumi_azure_native import (
 from infra import guards, naming
 from infra.access import Grant, Identity, IdentityArgs, Role
 from infra.clusters import BUILD
+from infra.health import watched
 from infra.place import Place
 
 
@@ -197,7 +198,7 @@ class Workspace(pulumi.ComponentResource):
     def _workspace(self) -> machinelearningservices.Workspace:
         settings = self._settings
         access = machinelearningservices.PublicNetworkAccessType
-        return machinelearningservices.Workspace(
+        made = machinelearningservices.Workspace(
             self._place.name(naming.WORKSPACE),
             resource_group_name=self.group,
             location=self._place.location,
@@ -235,6 +236,7 @@ class Workspace(pulumi.ComponentResource):
                 else None,
             ),
         )
+        return watched(made, made.provisioning_state)
 
 
 def _twice_encrypted() -> storage.EncryptionArgs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -142,6 +143,14 @@ class LiveStack:
         """The URN of the one resource whose URN ends so."""
         (found,) = [one["urn"] for one in self.resources() if one["urn"].endswith(end)]
         return str(found)
+
+
+def commands(page: str, title: str) -> list[str]:
+    """The commands of one section of a page of the docs, in their order; comments are for the reader."""
+    section = (ROOT / "docs" / page).read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    assert section, f"'docs/{page}' has no section '{title}'"
+    text = "\n".join(re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)).replace("\\\n", " ")
+    return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
 
 
 @contextmanager

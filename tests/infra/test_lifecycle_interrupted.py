@@ -11,10 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.conftest import ROOT
-from tests.infra.live_stack import ML, LiveStack, live_stack
-
-PAGE = ROOT / "docs" / "recovery.md"
+from tests.infra.live_stack import ML, LiveStack, commands, live_stack
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +27,7 @@ def _no_faults_left(stack: LiveStack) -> Iterator[None]:
 
 
 def lines(title: str) -> list[str]:
-    """The commands of one section of the page, in their order; comments are for the reader."""
-    section = PAGE.read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
-    assert section, f"'{PAGE.name}' has no section '{title}'"
-    text = "\n".join(re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)).replace("\\\n", " ")
-    return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return commands("recovery.md", title)
 
 
 def interrupt(stack: LiveStack, command: str, fault: str) -> str:

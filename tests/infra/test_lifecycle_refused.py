@@ -13,7 +13,7 @@ import pytest
 from localcloud.arm import ArmError
 from localcloud.cloud import SUBSCRIPTION
 from tests.infra.conftest import ROOT
-from tests.infra.live_stack import ML, LiveStack, live_stack
+from tests.infra.live_stack import ML, LiveStack, commands, live_stack
 
 ROOT_SCOPE = f"/subscriptions/{SUBSCRIPTION}"
 POLICIES = f"{ROOT_SCOPE}/providers/Microsoft.Authorization/policyAssignments"
@@ -78,10 +78,22 @@ def test_a_deny_policy_of_the_tenant_is_named_with_its_assignment(stack: LiveSta
 
 
 def test_gpu_quota_zero_in_the_region_is_told_with_the_family(stack: LiveStack) -> None:
-    refused(stack.up(status=1), "ClusterCoreQuotaReached", "gpu-cluster", "the limit is 0")
+    # The other cluster is accepted in the same `up` and cannot be made: the next test takes that up.
+    stack.cloud.cloud.faults.arm(f"{ML}/computes.provision", ArmError(400, "AllocationFailed", "no machine is free"))
+    refused(stack.up(status=1), "ClusterCoreQuotaReached", "gpu-cluster", "the limit is 0", "no machine is free")
     set_gpu_quota(stack, 100)
-    assert "created" in stack.up()
-    assert stack.outputs.gpu_cluster
+
+
+def test_what_was_accepted_and_failed_is_no_success_after_a_refresh_and_one_command_makes_it_again(
+    stack: LiveStack,
+) -> None:
+    said = stack.up(status=1).partition("Diagnostics:")[2]
+    assert "its provisioningState is 'Failed'" in said
+    (urn,) = set(re.findall(r"--replace '(.*?)'", said))
+    assert urn.endswith("cpu-cluster")
+    (line,) = commands("recovery.md", "A resource ended as `Failed`")
+    stack.shell(line, URN=urn)
+    stack.up("--expect-no-changes")
 
 
 def test_a_lock_stops_destroy_and_without_it_the_same_command_completes(stack: LiveStack) -> None:

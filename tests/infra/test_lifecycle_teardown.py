@@ -11,7 +11,7 @@ import yaml
 
 from localcloud.arm import ArmError, envelope
 from tests.infra.conftest import ROOT
-from tests.infra.live_stack import ML, LiveStack, live_stack
+from tests.infra.live_stack import ML, LiveStack, commands, live_stack
 
 QUOTA = ArmError(400, "ClusterCoreQuotaReached", "Operation results in exceeding quota limits of Core.")
 ENVIRONMENT = "azureml://registries/azureml/environments/acft-hf-nlp-gpu/versions/112"
@@ -67,10 +67,10 @@ def test_a_half_built_stack_without_outputs_is_taken_down(stack: LiveStack) -> N
     said = stack.up(status=1)
     assert "ClusterCoreQuotaReached: Operation results in exceeding quota limits" in said
     assert stack.names(ML)
-    said = stack.shell("scripts/teardown.py --stack local --yes")
-    assert "purge workspace 'mlw-" in said
+    _, teardown, sweep = commands("teardown.md", "A stack to try things on")
+    assert "purge workspace 'mlw-" in stack.shell(teardown, STACK="local")
     assert stack.names() == []
-    assert "nothing left" in stack.shell("scripts/sweep.py --stack local")
+    assert "nothing left" in stack.shell(sweep, STACK="local")
 
 
 def test_a_quota_error_in_the_middle_of_up_and_the_next_up_completes(stack: LiveStack) -> None:
@@ -83,7 +83,8 @@ def test_a_quota_error_in_the_middle_of_up_and_the_next_up_completes(stack: Live
 def test_a_dry_run_says_what_it_would_do_and_does_nothing(stack: LiveStack) -> None:
     fill(stack)
     before = stack.ids()
-    said = stack.shell("scripts/teardown.py --stack local --dry-run")
+    dry_run, *_ = commands("teardown.md", "A stack to try things on")
+    said = stack.shell(dry_run, STACK="local")
     for what in (
         f"take all traffic from endpoint '{stack.outputs.endpoint_name}'",
         "delete autoscale setting 'blue'",
@@ -149,8 +150,11 @@ def test_with_its_name_a_production_stack_goes_and_azure_retains_what_is_under_p
     production: LiveStack,
 ) -> None:
     (vault,) = production.names("Microsoft.KeyVault/vaults")
-    production.shell("scripts/teardown.py --stack local-prod --confirm local-prod")
+    teardown, sweep = commands("teardown.md", "A production stack")
+    production.shell(teardown, STACK="local-prod")
     assert production.names() == []
-    said = production.shell("scripts/sweep.py --stack local-prod --purge")
-    assert "nothing left" in said
-    assert vault in said
+    (purge,) = commands("teardown.md", "The proof that nothing is left")
+    for line in (sweep, purge):
+        said = production.shell(line, STACK="local-prod")
+        assert "nothing left" in said
+        assert vault in said
