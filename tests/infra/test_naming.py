@@ -22,6 +22,12 @@ RULES = {
     naming.CONTAINER_REGISTRY: r"[A-Za-z0-9]{5,50}",
     naming.WORKSPACE: r"[A-Za-z0-9][A-Za-z0-9_-]{2,32}",
     naming.IDENTITY: r"[A-Za-z0-9][A-Za-z0-9_-]{2,127}",
+    naming.VIRTUAL_NETWORK: r"[A-Za-z0-9][\w.-]{0,62}\w",
+    naming.PRIVATE_ENDPOINT: r"[A-Za-z0-9][\w.-]{0,62}\w",
+    naming.ACTION_GROUP: r"[^:<>+/&%\\?|]{1,259}[^:<>+/&%\\?|. ]",
+    naming.ALERT: r"[^*#&+:<>?@%{}\\/]{1,259}[^*#&+:<>?@%{}\\/. ]",
+    naming.BUDGET: r"[A-Za-z0-9_-]{1,63}",
+    naming.ML_REGISTRY: r"[A-Za-z0-9][A-Za-z0-9_-]{2,32}",
     naming.ENDPOINT: r"(?!.*--)[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]",
 }
 
@@ -39,6 +45,17 @@ def test_a_name_with_its_random_digits_is_one_that_azure_takes(kind: naming.Kind
 @given(stack=STACKS)
 def test_two_identities_of_a_stack_never_share_a_name(stack: str) -> None:
     assert naming.name(naming.IDENTITY, stack, "workspace") != naming.name(naming.IDENTITY, stack, "endpoint")
+
+
+def test_every_kind_of_name_is_held_to_azures_rule() -> None:
+    assert {kind for kind in vars(naming).values() if isinstance(kind, naming.Kind)} == set(RULES)
+
+
+@given(stack=STACKS, endpoint=st.from_regex(r"[a-z](-?[a-z0-9])*", fullmatch=True).filter(lambda one: len(one) <= 14))
+def test_an_endpoint_keeps_its_own_name_whole_whatever_the_stack_is_called(stack: str, endpoint: str) -> None:
+    name = naming.name(naming.ENDPOINT, stack, endpoint)
+    assert name.startswith(f"tunestack-{endpoint}")
+    assert re.fullmatch(RULES[naming.ENDPOINT], name + DIGITS)
 
 
 def test_names_tell_kind_project_and_stack() -> None:
