@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from tunestack import cli
 from tunestack.arm import Arm, Json
 from tunestack.errors import CloudError
+from tunestack.names import is_project_s, is_stack_s
 from tunestack.run_history import ENDED
 
 _WORKSPACE = "microsoft.machinelearningservices/workspaces"
 IDENTITY = "microsoft.managedidentity/userassignedidentities"
-# Abbreviations that stand before the project's name; an endpoint has none.
-_NAMED = re.compile(r"(?:rg|log|appi|st|kv|cr|mlw|id|vnet|pep|ag|alert|budget|mlr)?tunestack(.+)")
-_SHORTEST_CUT = 3
 
 
 @dataclass(frozen=True)
@@ -69,15 +67,11 @@ class Ours:
         return found[0] in self.groups or self.is_named(found[1])
 
     def is_named(self, name: str) -> bool:
-        """Whether the stack's name stands in it as `infra` puts it there, cut or not, before eight random digits."""
+        """Whether the name says the stack, or for all stacks the project."""
         if not self.tags:
             return True
-        found = _NAMED.fullmatch(re.sub(r"[^a-z0-9]", "", re.sub(r"[0-9a-f]{8}$", "", name.lower())))
-        stack = re.sub(r"[^a-z0-9]", "", self.tags.get("stack", "").lower())
-        if not found or not stack:
-            return bool(found)
-        said = found[1]
-        return said.endswith(stack) or (len(said) >= _SHORTEST_CUT and stack.startswith(said))
+        stack = self.tags.get("stack", "")
+        return is_stack_s(name, stack) if stack else is_project_s(name)
 
 
 class Sweep:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tunestack.errors import CloudError
+from tunestack.names import is_project_s
 
 if TYPE_CHECKING:
     from tunestack.leftovers import Leftover, Sweep
@@ -44,12 +45,13 @@ class Orphans:
         ]
 
     def _assignments(self) -> Iterator[Leftover]:
-        """Whose an assignment was cannot be told once its principal is gone, so all of the subscription count."""
+        """Whose an assignment was cannot be told once its principal is gone: those at a scope of any of our stacks."""
         path = f"{self._root}/providers/Microsoft.Authorization/roleAssignments"
         of_services = [
             body
             for body in self._arm.pages(path, ROLES_VERSION)
             if body["properties"].get("principalType") in ("ServicePrincipal", "Unknown")
+            and self._is_project_s(body["properties"]["scope"])
         ]
         unknown = {body["properties"]["principalId"] for body in of_services} - self._managed()
         gone = unknown - self._in_directory(sorted(unknown))
@@ -57,6 +59,9 @@ class Orphans:
             if body["properties"]["principalId"] in gone:
                 name = f"{body['name']} on {body['properties']['scope'].rpartition('/')[2]}"
                 yield self._leftover("role assignment of a deleted identity", name, body["id"], ROLES_VERSION)
+
+    def _is_project_s(self, scope: str) -> bool:
+        return self._ours.holds(scope) or any(is_project_s(part) for part in scope.split("/"))
 
     def _managed(self) -> set[str]:
         path = f"{self._root}/providers/Microsoft.ManagedIdentity/userAssignedIdentities"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,7 +104,13 @@ def test_after_a_kill_the_page_brings_back_what_was_made_without_the_state_knowi
     stack.shell(unlock)
     assert {"cpu-cluster", "gpu-cluster"} <= set(re.findall(r"[\w-]+-cluster", stack.shell(show)))
     stack.shell(forget)
-    assert "cannot create already existing resource" in stack.up(status=1)
+    said = stack.up(status=1)
+    existing = dict(re.findall(r"cannot create already existing resource '(.*/computes/(.*?))'", said))
+    by_hand = {name: resource for resource, name in existing.items()}["gpu-cluster"]
+    (one,) = lines("One resource by hand")
+    kind = "azure-native:machinelearningservices:Compute"
+    (parent,) = [found["urn"] for found in stack.state()["resources"] if found["type"] == "tunestack:infra:Clusters"]
+    stack.shell(one, TYPE=kind, NAME="gpu-cluster", ID=by_hand, PARENT=parent)
     stack.shell(plan)
     stack.shell(fill_in, STACK="local")
     stack.shell(adopt)
@@ -129,13 +136,21 @@ def test_destroy_after_a_kill_leaves_nothing(stack: LiveStack) -> None:
     assert stack.names() == []
 
 
-def test_a_lost_state_is_written_anew_from_what_is_in_the_cloud(stack: LiveStack) -> None:
+def lose_the_state(stack: LiveStack) -> None:
+    shutil.rmtree(stack.cloud.running.state / "pulumi" / ".pulumi")
+
+
+def test_a_lost_state_is_taken_from_a_copy_or_written_anew_from_what_is_in_the_cloud(stack: LiveStack) -> None:
     stack.up()
-    before = stack.names()
-    backend = stack.cloud.running.state / "pulumi"
-    (backend / ".pulumi").rename(backend / "lost")
+    before, known = stack.ids(), stack.state()["resources"]
+    stack.pulumi("stack", "export", "--file", "copy.json")
+    lose_the_state(stack)
     for line in lines("The state of the stack is lost"):
+        stack.shell(line, STACK="local", COPY="copy.json")
+    assert stack.state()["resources"] == known
+    lose_the_state(stack)
+    for line in lines("No copy of the state"):
         stack.shell(line, STACK="local")
-    assert stack.names() == before
+    assert stack.ids() == before
     stack.destroy()
     assert stack.names() == []

@@ -19,8 +19,8 @@ PROFILE = {"name": "one", "capacity": {"minimum": "1", "maximum": "1", "default"
 
 @pytest.fixture
 def elsewhere(stack: Stack) -> Iterator[str]:
-    """A group of nobody's, for what lies outside the stack's own."""
-    group = f"{SUBSCRIPTION}/resourceGroups/elsewhere"
+    """A group of another stack, for what lies outside the stack's own."""
+    group = f"{SUBSCRIPTION}/resourceGroups/rg-tunestack-shared0000aaaa"
     stack.cloud.arm("PUT", f"{group}?api-version=2021-04-01", {"location": "eastus"})
     yield group
     stack.cloud.arm("DELETE", f"{group}?api-version=2021-04-01")
