@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from tunestack import cli
-from tunestack.errors import GateSaidNo
+from tunestack.errors import GateSaidNo, UsageError
 
 
 def parser() -> cli.Parser:
@@ -27,6 +27,8 @@ def parser() -> cli.Parser:
 
 
 def run(options: argparse.Namespace) -> cli.Result:
+    if options.expired and (options.purge or options.everything):
+        raise UsageError("--expired deletes what is ours and has a lease; it goes with neither --purge nor --everything")
     from tunestack import connect, leftovers, tables
     from tunestack.arm import Arm
 

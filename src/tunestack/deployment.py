@@ -72,8 +72,8 @@ def served(connection: Connection, text: str) -> Served:
             found = registry.base_model(connection, wanted, accept_archived=True)
             wanted, lineage = found.id, {"base_model": str(found.id)} | _lineage(found.tags)
         # Its base is another one where the model was promoted into a registry of one's own.
-        base = RegistryId.parse(lineage["base_model"], "models")
-        return Served(str(wanted), base, {**lineage, "stack": connection.workspace.stack})
+        origin = RegistryId.parse(lineage["base_model"], "models")
+        return Served(str(wanted), origin, {**lineage, "stack": connection.workspace.stack})
     name, colon, version = text.partition(":")
     if not colon or not name or not version:
         raise UsageError(f"--model '{text}' is neither name:version nor azureml://registries/…")

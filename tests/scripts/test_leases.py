@@ -221,6 +221,11 @@ def test_a_lease_that_cannot_be_read_ends_with_5_and_deletes_nothing(slots: Slot
     assert slots.names == ["blue"]
 
 
+@pytest.mark.parametrize("flag", ["--everything", "--purge"])
+def test_what_is_not_ours_is_never_swept_for_its_lease(stack: Stack, script: Script, flag: str) -> None:
+    assert "neither --purge nor --everything" in script("sweep", "--expired", flag).failed(2)
+
+
 def test_a_grace_that_is_no_time_is_refused(stack: Stack, script: Script) -> None:
     assert "grace 'soon' is no time span" in script("sweep", "--expired", "--grace", "soon").failed(2)
 
