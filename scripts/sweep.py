@@ -28,7 +28,7 @@ def parser() -> cli.Parser:
 
 def run(options: argparse.Namespace) -> cli.Result:
     if options.expired and (options.purge or options.everything):
-        raise UsageError("--expired deletes what is ours and has a lease; it goes with neither --purge nor --everything")
+        raise UsageError("--expired is about our own deployments and goes with neither --purge nor --everything")
     from tunestack import connect, leftovers, tables
     from tunestack.arm import Arm
 
