@@ -34,12 +34,12 @@ def run(options: argparse.Namespace) -> cli.Result:
     models = []
     for job in jobs:
         found = registration.plan(connection, job, options.name or "")
-        if options.dry_run:
-            cli.note(f"would register '{found.path}' as {found.handle}")
-        elif registration.find(connection, found):
+        if registration.find(connection, found):
             cli.note(f"model '{found.handle}' is registered already")
             if options.finished:
                 continue
+        elif options.dry_run:
+            cli.note(f"would register '{found.path}' as {found.handle}")
         else:
             registration.register(connection, found)
             cli.note(f"registered '{found.path}' as {found.handle}")
