@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shlex
@@ -81,6 +82,19 @@ def test_each_run_is_one_command_that_a_person_types_as_well(path: Path) -> None
         script = words[words.index(program) + 1] if program.endswith("python") or program == "python3" else ""
         assert program in ("make", "pulumi") or (ROOT / script).is_file(), step
         assert set(step.described) <= {"run", "env", "if"}, step
+
+
+@each
+def test_every_script_takes_the_flags_that_it_is_given(path: Path) -> None:
+    for step in steps(path):
+        found = re.search(r"python3? ((?:scripts)/\w+\.py) (.*)", step.command)
+        if found:
+            spec = importlib.util.spec_from_file_location("script", ROOT / found[1])
+            assert spec
+            assert spec.loader
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            module.parser().parse_args(shlex.split(found[2]))
 
 
 @each
