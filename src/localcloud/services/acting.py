@@ -130,12 +130,12 @@ def check_workspace(cloud: Cloud, workspace: Body) -> None:
 
 
 def _of_workspace(properties: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
-    storage, vault = properties["storageAccount"], properties["keyVault"]
-    yield "Microsoft.Storage/storageAccounts/read", storage, False
-    yield "Microsoft.KeyVault/vaults/read", vault, False
+    storage = properties["storageAccount"]
     for member, kind in (
         ("applicationInsights", "Microsoft.Insights/components"),
         ("containerRegistry", "Microsoft.ContainerRegistry/registries"),
+        ("keyVault", "Microsoft.KeyVault/vaults"),
+        ("storageAccount", "Microsoft.Storage/storageAccounts"),
     ):
         if properties.get(member):
             yield f"{kind}/read", properties[member], False

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from localcloud.permissions import BLOB_CONTRIBUTOR
 from tests.conftest import RunningCloud
-from tests.localcloud.runner.conftest import Jobs, Maker, connect, make_workspace
+from tests.localcloud.runner.conftest import STORAGE, Jobs, Maker, connect, make_workspace
 
 
 def test_a_job_can_be_archived_and_restored(jobs: Jobs, command_job: Maker) -> None:
@@ -48,6 +49,7 @@ def test_a_workspace_without_keys_streams_and_downloads(
     from azure.ai.ml import Input, Output
 
     make_workspace(local_cloud, keyless=True)
+    local_cloud.grant(BLOB_CONTRIBUTOR, STORAGE)
     jobs = Jobs(local_cloud, connect(), tmp_path)
     (tmp_path / "rows").write_text("1")
     data = Input(type="uri_file", path=str(tmp_path / "rows"))
