@@ -119,8 +119,8 @@ def fine_tune(file: Path, dials: dict[str, Any], prices: PriceBook, rows: int | 
     )
     span = of_recipe(found, machines, rows)
     name = f"one fine-tune of {found.name}"
-    if span is None:
-        return Line(name, "fine-tune", None, None, None, "price unknown")
+    if isinstance(span, str):
+        return Line(name, "fine-tune", None, None, None, f"price unknown: {span}")
     note = f"{span.dollars[0]:,.2f} to {span.dollars[1]:,.2f}, counted at the most; {span.assumes}"
     return Line(name, "fine-tune", 0.0, machines.gpu.dollars if machines.gpu else None, span.dollars[1], note)
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from tunestack import azure_facts
 from tunestack.azure_facts import Figure
-from tunestack.errors import UsageError
 from tunestack.recipe import Recipe
 
 # Passes over the weights per token: forward, backward through frozen ones; more with recomputation or without LoRA.
@@ -42,23 +41,23 @@ class Machines:
     cpu: Figure | None
 
 
-def of_recipe(recipe: Recipe, machines: Machines, rows: int | None = None) -> Range | None:
-    """The range, or None where a price is unknown. Raises UsageError where rows or model size are."""
+def of_recipe(recipe: Recipe, machines: Machines, rows: int | None = None) -> Range | str:
+    """The range, or in words what must be known for it and is not: model size, rows, the GPU, its price."""
     billions = azure_facts.facts()["parameters"].get(recipe.model.name)
     peak = azure_facts.teraflops(machines.gpu_size)
     known = rows if rows is not None else _rows(recipe)
     trained = _steps(recipe, machines.gpu_size) or (round(known * _epochs(recipe)) if known is not None else None)
-    problems = []
+    unknown = []
     if billions is None:
-        problems.append(f"how large '{recipe.model.name}' is stands not in azure_facts.yml, under parameters")
+        unknown.append(f"how large '{recipe.model.name}' is stands not in azure_facts.yml, under parameters")
     if peak is None:
-        problems.append(f"how fast a GPU of size '{machines.gpu_size}' is stands not in azure_facts.yml")
+        unknown.append(f"how fast a GPU of size '{machines.gpu_size}' is stands not in azure_facts.yml")
     if trained is None:
-        problems.append(f"how many rows '{recipe.data.source}' has is not known")
-    if billions is None or peak is None or trained is None:
-        raise UsageError(*problems, fix="Give rows with --rows, or leave --recipe out")
+        unknown.append(f"how many rows '{recipe.data.source}' has is not known: give --rows")
     if machines.gpu is None or machines.cpu is None:
-        return None
+        unknown.append("the price of its machines is not known")
+    if billions is None or peak is None or trained is None or machines.gpu is None or machines.cpu is None:
+        return "; ".join(unknown)
     gpus = azure_facts.gpus(machines.gpu_size) or 1
     longest = int(recipe.parameters.get("max_seq_length", SEQUENCE))
     work = trained * longest * billions * 1e9 / (peak * 1e12 * gpus * 3600)
