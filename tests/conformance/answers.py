@@ -181,8 +181,8 @@ UNCHECKED = (
     (
         "storage accounts, vaults and their keys, container registries, logs, metrics, alerts, budgets, networks, "
         "identities, role assignments, locks, policies",
-        r"(GET|POST) management.azure.com/.*providers/microsoft\.(storage|keyvault|containerregistry|consumption|insights"
-        r"|network|operationalinsights|managedidentity|authorization)/.*",
+        r"(GET|POST) management.azure.com/.*providers/microsoft\."
+        r"(storage|keyvault|containerregistry|consumption|insights|network|operationalinsights|managedidentity|authorization)/.*",
         NO_MODEL,
     ),
     ("encryption by a key", r"POST \*.vault.azure.net/keys/.*", NO_MODEL),
