@@ -24,10 +24,10 @@ def watched(resource: Made, state: pulumi.Output[Any]) -> Made:
     def look(found: list[Any]) -> None:
         urn, said = found
         if said in ENDED_BADLY:
-            pulumi.log.error(
-                f"Azure accepted it and could not make it: its provisioningState is '{said}'. Mend the cause, then "
-                f"make it again with: pulumi up --replace '{urn}'",
-                resource,
+            # An error that is only logged leaves the exit status at 0.
+            raise pulumi.RunError(
+                f"Azure accepted '{urn.rpartition('::')[2]}' and could not make it: its provisioningState is '{said}'. "
+                f"Mend the cause, then make it again with: pulumi up --replace '{urn}'"
             )
 
     pulumi.Output.all(resource.urn, state).apply(look)
@@ -36,6 +36,7 @@ def watched(resource: Made, state: pulumi.Output[Any]) -> Made:
 
 def state_of(properties: Any) -> str:
     """`provisioningState` of a resource's properties: an object of the SDK's or, for a union of types, a mapping."""
-    if isinstance(properties, Mapping):
-        return str(properties.get("provisioningState") or properties.get("provisioning_state") or "")
-    return str(getattr(properties, "provisioning_state", None) or "")
+    # The SDK's objects are mappings as well, and warn when they are read as one.
+    if hasattr(type(properties), "provisioning_state"):
+        return str(properties.provisioning_state or "")
+    return str(properties.get("provisioningState") or "") if isinstance(properties, Mapping) else ""

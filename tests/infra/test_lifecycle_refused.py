@@ -88,7 +88,8 @@ def test_what_was_accepted_and_failed_is_no_success_after_a_refresh_and_one_comm
     stack: LiveStack,
 ) -> None:
     said = stack.up(status=1).partition("Diagnostics:")[2]
-    assert "its provisioningState is 'Failed'" in said
+    assert "Azure accepted 'cpu-cluster' and could not make it: its provisioningState is 'Failed'" in said
+    assert "Traceback" not in said
     (urn,) = set(re.findall(r"--replace '(.*?)'", said))
     assert urn.endswith("cpu-cluster")
     (line,) = commands("recovery.md", "A resource ended as `Failed`")
