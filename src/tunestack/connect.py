@@ -78,6 +78,12 @@ class Connection:
             )
         return found
 
+    @property
+    def created(self) -> str | None:
+        """When the workspace was made, ISO 8601; roles that were made with it may still be spreading."""
+        found: str | None = (self.body.get("systemData") or {}).get("createdAt")
+        return found
+
     @cached_property
     def ml(self) -> Any:
         """The `MLClient` of the workspace."""

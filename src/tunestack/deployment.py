@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from tunestack import autoscale, azure_facts, cli, leases, registry
+from tunestack import autoscale, azure_facts, cli, leases, registry, roles
 from tunestack.connect import Connection
 from tunestack.deployment_settings import Settings
 from tunestack.endpoint import Deployment, Endpoint
@@ -146,7 +146,9 @@ def start(connection: Connection, wanted: Wanted, found: Deployment | None) -> A
         tags={**wanted.tags, **kept, **leases.tags(wanted.lease, leases.now())},
         **arguments,
     )
-    return connection.ml.online_deployments.begin_create_or_update(entity)
+    return roles.once_spread(
+        connection.created, lambda: connection.ml.online_deployments.begin_create_or_update(entity)
+    )
 
 
 def extend(endpoint: Endpoint, found: Deployment, lease: str) -> None:

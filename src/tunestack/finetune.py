@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunestack import cli, clusters, data_folder, parameters, registry, run_key
+from tunestack import cli, clusters, data_folder, parameters, registry, roles, run_key
 from tunestack.clusters import Clusters
 from tunestack.connect import Connection
 from tunestack.data_folder import DataFolder
@@ -113,7 +113,7 @@ def submit(connection: Connection, found: Plan, folder: Path, validation_percent
             **{f"{name}_file_path": Input(type=AssetTypes.URI_FILE, path=str(file)) for name, file in files.items()},
         }
         job = _pipeline(found, arguments)
-        connection.ml.jobs.create_or_update(job)
+        roles.once_spread(connection.created, lambda: connection.ml.jobs.create_or_update(job))
     cli.note(f"submitted job '{found.name}' ({found.display_name}) to experiment '{found.experiment}'")
 
 

@@ -14,8 +14,6 @@ from tunestack.errors import CloudError, NotConfigured, TunestackError, UsageErr
 _LOGIN = "Log in with: az login"
 _BY_STATUS = {
     401: "The credential was not accepted; log in again with: az login",
-    403: "Your identity lacks a role here; ask for 'AzureML Data Scientist' on the workspace (see docs), "
-    "and allow up to an hour for a new role to spread",
     404: "Check the name, and that `pulumi up` was run for this stack",
     409: "Something of that name exists or is being changed; wait, or choose another name",
     429: "Too many requests; wait a minute and run it again",
@@ -35,8 +33,16 @@ def explain(error: BaseException) -> TunestackError:
 
 def refused(status: int, said: str, doing: str) -> TunestackError:
     """A refusal by HTTP status: `said` is the service's own sentence, `doing` what was asked of it."""
-    text, fix = f"{doing} was refused with {status}: {_sentence(said)}", _BY_STATUS.get(status, "")
+    text, fix = f"{doing} was refused with {status}: {_sentence(said)}", _fix(status, said)
     return NotConfigured(text, fix=fix) if status == 401 else CloudError(text, fix=fix, status=status)
+
+
+def _fix(status: int, said: str) -> str:
+    if status != 403:
+        return _BY_STATUS.get(status, "")
+    from tunestack.roles import fix
+
+    return fix(said)
 
 
 def unreachable(said: str) -> CloudError:
@@ -90,7 +96,7 @@ def _from_azure(error: BaseException) -> TunestackError | None:
         status = error.status_code or 0
         code = getattr(error.error, "code", "") if error.error else ""
         said = getattr(error.error, "message", "") or error.message
-        fix = _BY_STATUS.get(status, "")
+        fix = _fix(status, str(error))
         named = f"{code}: " if code and code not in str(said) else ""
         return CloudError(f"the cloud refused: {named}{_sentence(str(said))}", fix=fix)
     return None
@@ -99,6 +105,9 @@ def _from_azure(error: BaseException) -> TunestackError | None:
 def _from_validation(error: BaseException) -> TunestackError | None:
     """The SDK's own checks, before any request: `azure.ai.ml.exceptions.MlException` and marshmallow's."""
     module = type(error).__module__
+    if "permission to alter this storage account" in str(error):
+        # The SDK's own words for a 403 of the blob service.
+        return CloudError(f"the upload was refused: {_sentence(str(error))}", fix=_fix(403, str(error)), status=403)
     if module.startswith(("azure.ai.ml", "marshmallow")):
         return UsageError(f"the Azure ML SDK refused it: {_sentence(str(error))}")
     return None

@@ -83,7 +83,7 @@ class Said:
 @pytest.mark.parametrize(
     ("error", "kind", "said"),
     [
-        (HttpResponseError("no", response=Said(403)), CloudError, "lacks a role"),
+        (HttpResponseError("no", response=Said(403)), CloudError, "lacks the role"),
         (HttpResponseError("no", response=Said(409)), CloudError, "wait, or choose another name"),
         (ClientAuthenticationError("AADSTS7000215: wrong"), NotConfigured, "az login"),
         (FileNotFoundError(2, "no such file", "key.txt"), UsageError, "'key.txt' does not exist"),
