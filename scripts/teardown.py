@@ -24,7 +24,7 @@ def parser() -> cli.Parser:
     flags.add_argument("--subscription", metavar="ID", help="else the stack's, or AZURE_SUBSCRIPTION_ID")
     flags.add_argument("--outputs", type=Path, metavar="FILE", help="stack outputs as JSON (else the stack itself)")
     flags.add_argument(
-        "--timeout", type=float, default=30, metavar="MINUTES", help="longest wait for one deletion (30)"
+        "--timeout", type=cli.positive, default=30, metavar="MINUTES", help="longest wait for one deletion (30)"
     )
     flags.dry_run_flag()
     return flags

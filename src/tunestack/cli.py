@@ -56,13 +56,14 @@ class Parser(argparse.ArgumentParser):
 
     def waiting_flags(self) -> None:
         self.add_argument("--no-wait", action="store_true", help="return as soon as it is started")
-        self.add_argument("--timeout", type=_positive, metavar="MINUTES", help="stop waiting after so long (code 4)")
+        self.add_argument("--timeout", type=positive, metavar="MINUTES", help="stop waiting after so long (code 4)")
 
     def dry_run_flag(self) -> None:
         self.add_argument("--dry-run", action="store_true", help="print what would be sent, send nothing")
 
 
-def _positive(text: str) -> float:
+def positive(text: str) -> float:
+    """A flag's value above 0."""
     value = float(text)
     if value <= 0:
         raise argparse.ArgumentTypeError(f"'{text}' is not above zero")

@@ -90,12 +90,17 @@ class Orphans:
                 yield self._leftover("autoscale setting without a target", body["name"], body["id"], AUTOSCALE_VERSION)
 
     def _budgets(self) -> Iterator[Leftover]:
-        """Budgets carry no tags: ours by their name, in the subscription and in the groups that are left."""
-        for scope in (self._root, *self._ours.groups):
-            for body in self._arm.pages(f"{scope}/providers/Microsoft.Consumption/budgets", BUDGETS_VERSION):
-                inside = body["id"].lower().startswith(f"{scope.lower()}/providers/microsoft.consumption/")
-                if inside and (self._ours.is_named(body["name"]) or scope != self._root):
-                    yield self._leftover("budget", body["name"], body["id"], BUDGETS_VERSION)
+        """Budgets carry no tags: ours by their name in the subscription, where only one without its group is purged."""
+        path = "providers/Microsoft.Consumption/budgets"
+        for body in self._arm.pages(f"{self._root}/{path}", BUDGETS_VERSION):
+            at_root = body["id"].lower().startswith(f"{self._root}/{path}/".lower())
+            if at_root and self._ours.is_named(body["name"]):
+                alone = bool(self._ours.tags) and not self._ours.groups
+                yield self._leftover("budget", body["name"], body["id"], BUDGETS_VERSION, purges=alone)
+        for group in self._ours.groups:
+            for body in self._arm.pages(f"{group}/{path}", BUDGETS_VERSION):
+                if body["id"].lower().startswith(f"{group}/{path}/".lower()):
+                    yield self._leftover("budget", body["name"], body["id"], BUDGETS_VERSION, purges=False)
 
     def _alerts(self) -> Iterator[Leftover]:
         """Alerts that lie outside our groups and watch what was in one."""
@@ -111,14 +116,17 @@ class Orphans:
             for body in self._arm.pages(f"{identity}/federatedIdentityCredentials", CREDENTIALS_VERSION):
                 subject = (body.get("properties") or {}).get("subject", "")
                 yield self._leftover(
-                    "federated credential", f"{body['name']} ({subject})", body["id"], CREDENTIALS_VERSION
+                    "federated credential", f"{body['name']} ({subject})", body["id"], CREDENTIALS_VERSION, purges=False
                 )
 
     def _exists(self, target: str) -> bool:
         version = "2023-04-01-preview" if _KEPT_CONTAINERS in target.lower() else "2021-04-01"
         return bool(target) and self._arm.find(target, version) is not None
 
-    def _leftover(self, kind: str, name: str, resource: str, version: str) -> Leftover:
+    def _leftover(self, kind: str, name: str, resource: str, version: str, *, purges: bool = True) -> Leftover:
+        """What is not alone goes with what it belongs to, and `--purge` must not take it from a living stack."""
         from tunestack.leftovers import Leftover
 
+        if not purges:
+            return Leftover(kind, name, "pulumi destroy", id=resource)
         return Leftover(kind, name, "sweep.py --purge", id=resource, purge=("DELETE", resource, version))

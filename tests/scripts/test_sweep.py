@@ -131,6 +131,22 @@ def test_a_budget_and_a_federated_credential_of_the_stack_count(stack: Stack, sc
     said = script("sweep", "--stack", "test").failed(5)
     assert "monthly" in said
     assert "github (repo:a/b:environment:test)" in said
+    script("sweep", "--stack", "test", "--purge")
+    assert is_there(stack, budget, "2024-08-01"), "the budget of a stack that is up is no orphan"
+
+
+def test_a_budget_of_the_subscription_is_purged_once_its_stack_is_gone(stack: Stack, script: Script) -> None:
+    budget = f"{SUBSCRIPTION}/providers/Microsoft.Consumption/budgets/budget-tunestack-gone0000aaaa"
+    properties = {
+        "category": "Cost",
+        "amount": 100,
+        "timeGrain": "Monthly",
+        "timePeriod": {"startDate": "2026-11-01T00:00:00Z"},
+    }
+    stack.cloud.arm("PUT", f"{budget}?api-version=2024-08-01", {"properties": properties})
+    assert "budget-tunestack-gone" in script("sweep", "--stack", "gone").failed(5)
+    assert script("sweep", "--stack", "gone", "--purge").handle == "nothing left"
+    assert not is_there(stack, budget, "2024-08-01")
 
 
 def test_a_question_that_was_refused_is_never_nothing_found(stack: Stack, script: Script) -> None:
