@@ -46,7 +46,11 @@ class Hold:
 
     async def wait(self) -> None:
         loop, passed = asyncio.get_running_loop(), asyncio.Event()
-        self.when_open(lambda: loop.call_soon_threadsafe(passed.set))
+
+        def go_on() -> None:
+            loop.call_soon_threadsafe(passed.set)
+
+        self.when_open(go_on)
         await passed.wait()
 
     def release(self) -> None:
@@ -147,19 +151,21 @@ class Faults:
         self.arm(name, ArmError(body["status"], body["code"], body["message"], headers=headers), body.get("times", 1))
 
 
+_WANTED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "status": ("a whole number from 400 to 599", lambda value: _whole(value) and 400 <= value <= 599),
+    "code": ("a text", lambda value: isinstance(value, str) and bool(value)),
+    "message": ("a text", lambda value: isinstance(value, str) and bool(value)),
+    "times": ("a whole number of 1 or more", lambda value: _whole(value) and value >= 1),
+    "retryAfter": ("seconds, 0 or more", lambda value: _whole(value) and value >= 0),
+    "hold": ("true", lambda value: value is True),
+}
+
+
 def _problems(body: Mapping[str, Any]) -> list[str]:
-    wanted = {
-        "status": ("a whole number from 400 to 599", lambda value: _whole(value) and 400 <= value <= 599),
-        "code": ("a text", lambda value: isinstance(value, str) and bool(value)),
-        "message": ("a text", lambda value: isinstance(value, str) and bool(value)),
-        "times": ("a whole number of 1 or more", lambda value: _whole(value) and value >= 1),
-        "retryAfter": ("seconds, 0 or more", lambda value: _whole(value) and value >= 0),
-        "hold": ("true", lambda value: value is True),
-    }
     found = [f"'{name}' is missing" for name in ("status", "code", "message") if name not in body]
     return found + [
         f"'{name}' is {body[name]!r}, not {what}"
-        for name, (what, fits) in wanted.items()
+        for name, (what, fits) in _WANTED.items()
         if name in body and not fits(body[name])
     ]
 

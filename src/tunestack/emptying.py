@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from tunestack import cli
 from tunestack.arm import Arm, Json
@@ -73,7 +74,7 @@ class Emptying:
             for found in self._arm.pages(f"{endpoint['id']}/deployments", ML_VERSION):
                 name = f"{endpoint['name']}/{found['name']}"
                 self.done.deployments.append(name)
-                self._do(f"delete deployment '{name}'", lambda path=found["id"]: self._delete(path, ML_VERSION))
+                self._do(f"delete deployment '{name}'", partial(self._delete, found["id"], ML_VERSION))
         self._cancel_jobs(workspace)
 
     def purge(self, workspace: Json) -> None:
@@ -100,7 +101,7 @@ class Emptying:
             self.done.purged.append(body["name"])
             self._do(
                 f"purge key vault '{body['name']}'",
-                lambda path=body["id"]: self._arm.post(f"{path}/purge", "2023-07-01"),
+                partial(self._arm.post, f"{body['id']}/purge", "2023-07-01"),
             )
 
     def _delete(self, path: str, version: str) -> None:
@@ -135,7 +136,7 @@ class Emptying:
                 self.done.autoscale.append(found["name"])
                 self._do(
                     f"delete autoscale setting '{found['name']}'",
-                    lambda path=found["id"]: self._delete(path, AUTOSCALE_VERSION),
+                    partial(self._delete, found["id"], AUTOSCALE_VERSION),
                 )
 
     def _running(self, workspace: str) -> Iterator[str]:
@@ -147,7 +148,7 @@ class Emptying:
         names = list(self._running(workspace))
         for name in names:
             self.done.jobs.append(name)
-            self._do(f"cancel job '{name}'", lambda name=name: self._cancel(f"{workspace}/jobs/{name}"))
+            self._do(f"cancel job '{name}'", partial(self._cancel, f"{workspace}/jobs/{name}"))
         if not names or self._dry_run:
             return
         began = self._patience.now()

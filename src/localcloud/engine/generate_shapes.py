@@ -89,8 +89,8 @@ def _shape(kind: Any, depth: int, *, outputs: bool = False) -> Shape:
         if _types.is_input_type(kind):
             return _input_object(kind, depth - 1)
         if _types.is_output_type(kind):
-            members = _types.output_type_types(kind).items()
-            return {"of": {key: _shape(one, depth - 1, outputs=True) for key, one in members}}
+            declared = _types.output_type_types(kind).items()
+            return {"of": {key: _shape(one, depth - 1, outputs=True) for key, one in declared}}
     return None
 
 
