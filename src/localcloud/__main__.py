@@ -91,6 +91,11 @@ def _principal_flags(parser: argparse.ArgumentParser) -> None:
         "--subject", help="for whom the identity's federated credential is, e.g. repo:O/R:environment:dev"
     )
     parser.add_argument("--issuer", default=GITHUB, help=f"who says so (default {GITHUB})")
+    parser.add_argument(
+        "--network",
+        metavar="NAME",
+        help="stand in the virtual network NAME, or on the internet (else what is private is not refused)",
+    )
 
 
 def _up(arguments: argparse.Namespace, state: Path) -> int:
@@ -157,7 +162,7 @@ def _run(arguments: argparse.Namespace, state: Path) -> int:
         running = client.find(state)
     try:
         words = [word for at, word in enumerate(arguments.words) if word != "--" or at]
-        env = environment.for_command(running, principal=_chosen(arguments, running))
+        env = environment.for_command(running, principal=_chosen(arguments, running), network=arguments.network)
         try:
             command = subprocess.Popen(words, env=env)
         except (FileNotFoundError, PermissionError) as error:
@@ -238,6 +243,10 @@ def _chosen(arguments: argparse.Namespace, running: client.Running) -> principal
 
 
 def _make_principal(name: str, running: client.Running) -> dict[str, str]:
+    try:
+        principals.ThrowAway(name)
+    except ValueError as error:
+        raise client.CallFailed(f"{error}.") from None
     made: dict[str, str] = running.call("PUT", "127.0.0.1", f"/localcloud/principals/{name}", {}, running.secret)
     return made
 
@@ -251,7 +260,9 @@ def _env(arguments: argparse.Namespace, state: Path) -> int:
     from localcloud import environment
 
     running = client.find(state)
-    for name, value in environment.variables(running, os.environ, _chosen(arguments, running)).items():
+    for name, value in environment.variables(
+        running, os.environ, _chosen(arguments, running), arguments.network
+    ).items():
         print(f"export {name}={shlex.quote(value)}")
     return 0
 

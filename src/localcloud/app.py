@@ -41,6 +41,7 @@ from localcloud.services import (
     managedidentity,
     metadata,
     monitoring,
+    network_access,
     networks,
     policies,
     prices,
@@ -264,6 +265,9 @@ class App:
         for pattern, routes, host in self._hosts:
             if not pattern.match(name):
                 continue
+            refused = None if host.needs is of_arm else network_access.refusal(self._cloud, request)
+            if refused is not None:
+                return refused
             for route in routes:
                 match, more = route.matches(request.scope)
                 if match is Match.FULL:

@@ -52,6 +52,8 @@ class Cloud:
     on_stop: list[Hook] = field(default_factory=list)
     # How a resource of a type (lower case) goes when the group around it is deleted: soft delete, processes.
     removers: dict[str, Callable[[Body], None]] = field(default_factory=dict)
+    # From which network the caller of a proxied connection is, by its port; see `services.network_access`.
+    stands: dict[int, str] = field(default_factory=dict)
     # Opens one more name in the proxy; refuses a name of Azure's.
     allow: Callable[[str], None] = lambda host: None
 

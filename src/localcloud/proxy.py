@@ -7,7 +7,9 @@ allows by name is tunnelled to where it says; Azure's names never are.
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
+import re
 import socket
 from collections.abc import Callable, Collection
 
@@ -54,7 +56,7 @@ class _Client(_Pipe):
 
     def __init__(self, proxy: Proxy) -> None:
         super().__init__()
-        self._proxy, self._head = proxy, b""
+        self._proxy, self._head, self._port = proxy, b"", 0
         self._dialling: asyncio.Task[None] | None = None
         proxy.clients.add(self)
 
@@ -71,6 +73,7 @@ class _Client(_Pipe):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._proxy.clients.discard(self)
+        self._proxy.stands.pop(self._port, None)
         super().connection_lost(error)
 
     def _acknowledge(self) -> None:
@@ -107,10 +110,18 @@ class _Client(_Pipe):
             assert server.transport
             server.transport.close()
             return
+        self._note_stand(head, server.transport)
         self.other, server.other = server, self
         self.transport.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         if rest:
             super().data_received(rest)
+
+    def _note_stand(self, head: bytes, server: asyncio.Transport | None) -> None:
+        """Remember where the caller says that it stands, the user's name of its proxy address, for the connection."""
+        said = re.search(rb"\r\nproxy-authorization: *basic +([a-z0-9+/=]+)", head, re.IGNORECASE)
+        if said and server:
+            self._port = int(server.get_extra_info("sockname")[1])
+            self._proxy.stands[self._port] = base64.b64decode(said[1]).partition(b":")[0].decode("latin-1")
 
     def _refuse(self, status: int, reason: str, text: str) -> None:
         if self.transport:
@@ -124,9 +135,19 @@ class _Client(_Pipe):
 
 
 class Proxy:
-    """Listens on loopback. `is_ours` tells Azure's names, which go to `tls_port`; `allowed` names go out."""
+    """Listens on loopback. `is_ours` tells Azure's names, which go to `tls_port`; `allowed` names go out.
 
-    def __init__(self, is_ours: Callable[[str], bool], tls_port: int, allowed: Collection[str] = ()) -> None:
+    `stands` is told from which network the caller of a connection is, by the connection's port on the server's side.
+    """
+
+    def __init__(
+        self,
+        is_ours: Callable[[str], bool],
+        tls_port: int,
+        allowed: Collection[str] = (),
+        stands: dict[int, str] | None = None,
+    ) -> None:
+        self.stands = {} if stands is None else stands
         self._is_ours, self._tls_port = is_ours, tls_port
         self._allowed = {name.lower() for name in allowed}
         self._server: asyncio.Server | None = None

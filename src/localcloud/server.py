@@ -103,7 +103,7 @@ class Server:
         self.cloud.addresses.tls = listener.getsockname()[1]
         self._uvicorn = self._make_uvicorn()
         self._serving = asyncio.create_task(self._uvicorn.serve([listener]))
-        self._proxy = Proxy(app.is_azure_name, self.cloud.addresses.tls, self.options.allow)
+        self._proxy = Proxy(app.is_azure_name, self.cloud.addresses.tls, self.options.allow, self.cloud.stands)
         self.cloud.addresses.proxy = await self._proxy.start()
         self.cloud.allow = self._allow
         while not self._uvicorn.started:

@@ -50,10 +50,11 @@ class Azure:
     def token(self, scope: str) -> str:
         return self.credential.get_token(scope).token
 
-    def object_id(self) -> str:
-        """Who is calling, by object id."""
+    def caller(self) -> dict[str, str]:
+        """Who is calling, as an assignment of a role names it; only a person's token has scopes."""
         claims = self.token("https://management.azure.com/.default").split(".")[1]
-        return str(json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["oid"])
+        read = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+        return {"principalId": read["oid"], "principalType": "User" if "scp" in read else "ServicePrincipal"}
 
     def send(self, method: str, url: str, body: Any = None, *, scope: str, **headers: str) -> Answer:
         answer = self._http.request(
@@ -73,8 +74,8 @@ class Azure:
         url = f"https://management.azure.com{path}{'&' if '?' in path else '?'}api-version={version}"
         return self.send(method, url, body, scope="https://management.azure.com/.default")
 
-    def blobs(self, account: str, path: str = "?comp=list") -> Answer:
-        """A call to a storage account's blobs."""
+    def blobs(self, account: str, path: str = "probe?restype=container&comp=list") -> Answer:
+        """A list of blobs, which takes a data role, as all that is inside a container does."""
         url = f"https://{account}.blob.core.windows.net/{path}"
         return self.send("GET", url, scope="https://storage.azure.com/.default", **{"x-ms-version": "2024-08-04"})
 
@@ -162,6 +163,7 @@ def stand(azure: Azure) -> Iterator[Stand]:
         ):
             answer = azure.arm("PUT", path, version, body)
             assert answer.status < 300, answer.text
+        azure.arm("PUT", f"{made.storage}/blobServices/default/containers/probe", "2024-01-01", {"properties": {}})
         answer = made.put_workspace()
         assert answer.status < 300, answer.text
         yield made

@@ -37,7 +37,7 @@ def test_an_owner_without_a_data_role_is_denied_until_the_role_has_spread(stand:
         "PUT",
         f"{stand.storage}/providers/Microsoft.Authorization/roleAssignments/{uuid.uuid4()}",
         "2022-04-01",
-        {"properties": {"principalId": azure.object_id(), "roleDefinitionId": role}},
+        {"properties": {**azure.caller(), "roleDefinitionId": role}},
     )
     assert made.status < 300, made.text
     took = until(lambda: azure.blobs(stand.account).status == 200)
