@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from infra.access import Role
-from tests.infra.conftest import SUBSCRIPTION, Program, Run, project_defaults
+from tests.infra.conftest import SUBSCRIPTION, Program, Run, project_defaults, stack_file
 
 USER = "aaaaaaaa-0000-0000-0000-00000000000a"
 PIPELINE = "aaaaaaaa-0000-0000-0000-00000000000b"
@@ -33,6 +33,18 @@ def test_each_identity_gets_its_roles_and_no_other(run: Run) -> None:
         ("endpoint", "BLOB_READER", "StorageAccount"),
         ("endpoint", "IMAGE_PULL", "Registry"),
         ("endpoint", "METRICS_WRITER", "Workspace"),
+    }
+
+
+def test_a_private_network_adds_who_approves_its_endpoints_and_who_builds_images(run: Run) -> None:
+    def told(program: Program, stack: str) -> set[tuple[str, str, str]]:
+        return {(who.removesuffix(f"-{stack}"), role, where) for who, role, where in rights(program)}
+
+    private = told(run(stack_file("prod"), stack="prod"), "prod")
+    assert private - told(run(), "dev") == {
+        ("workspace", "CONNECTION_APPROVER", "ResourceGroup"),
+        ("builds", "BLOB_READER", "StorageAccount"),
+        ("builds", "IMAGE_PUSH", "Registry"),
     }
 
 
