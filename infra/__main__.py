@@ -36,7 +36,9 @@ def environment(place: Place) -> dict[str, pulumi.Input[str]]:
     used = {"storage_id": workspace.storage.id, "registry_id": workspace.registry.id}
     clusters = Clusters("clusters", ClustersArgs(place, **beside, **used, network=network.rules if network else ()))
     endpoints = Endpoints("endpoints", EndpointsArgs(place, **beside, **used, workspace_id=workspace.id))
-    Operators("operators", OperatorsArgs(place, on_workspace(workspace.id, workspace.storage.id)))
+    Operators(
+        "operators", OperatorsArgs(place, on_workspace(workspace.id, workspace.storage.id, endpoints.identity_id))
+    )
     Guardrails("guardrails", GuardrailsArgs(place, workspace, endpoints.all))
     outputs: dict[str, pulumi.Input[str]] = {
         "stack": place.stack,

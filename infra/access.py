@@ -28,8 +28,9 @@ class Role(StrEnum):
     VAULT_ADMINISTRATOR = "00482a5a-887f-4fb3-b363-3b7fe8e74483"
     IMAGE_PULL = "7f951dda-4ed3-4680-a7ca-43fe172d538d"
     IMAGE_PUSH = "8311e382-0749-4cb8-b61a-304f252e45ec"
-    CONNECTION_APPROVER = "b556d68e-0be0-4f35-a333-ad7ee1ce17ea"
     REGISTRY_USER = "1823dd4f-9b8c-4ab6-ab4e-7397a3684615"
+    IDENTITY_OPERATOR = "f1a07417-d97a-45cb-824c-7a7467783830"
+    MONITORING_READER = "43d0d8ad-25c7-4714-9337-8ba259a9fe05"
 
 
 @dataclass(frozen=True)
@@ -141,10 +142,15 @@ class Operators(pulumi.ComponentResource):
         self.register_outputs({})
 
 
-def on_workspace(workspace_id: pulumi.Input[str], storage_id: pulumi.Input[str]) -> Sequence[Grant]:
-    """What running the scripts takes: all of the workspace but its clusters, and the data in blobs and file shares."""
+def on_workspace(
+    workspace_id: pulumi.Input[str], storage_id: pulumi.Input[str], identity_id: pulumi.Input[str]
+) -> Sequence[Grant]:
+    """What running the scripts takes: all of the workspace but its clusters, the data in blobs and file shares, the
+    metrics that a canary is judged by, and the endpoints' identity: whoever writes an endpoint assigns it anew."""
     return (
         Grant(Role.DATA_SCIENTIST, "workspace", workspace_id),
         Grant(Role.BLOB_CONTRIBUTOR, "storage", storage_id),
         Grant(Role.FILE_CONTRIBUTOR, "storage", storage_id),
+        Grant(Role.MONITORING_READER, "workspace", workspace_id),
+        Grant(Role.IDENTITY_OPERATOR, "identity", identity_id),
     )

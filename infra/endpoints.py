@@ -90,6 +90,7 @@ class Endpoints(pulumi.ComponentResource):
         for made in self.all.values():
             watched(made, made.properties.apply(state_of))
         self.name = self.all[first(place)].name
+        self.identity_id = identity.id
         self.register_outputs({"name": self.name})
 
 

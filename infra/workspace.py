@@ -179,16 +179,17 @@ class Workspace(pulumi.ComponentResource):
         )
 
     def _identity(self) -> Identity:
-        """The rights that Azure's documentation asks for a workspace that runs as an identity of ours."""
+        """The rights that Azure's documentation asks for a workspace that runs as an identity of ours.
+
+        The role that it names for the private endpoints of a managed network (how-to-managed-network) is not among
+        them: all that it allows on this group's resources, Azure AI Administrator allows too.
+        """
         grants = [
             Grant(Role.AI_ADMINISTRATOR, "group", self.group_id),
             Grant(Role.BLOB_CONTRIBUTOR, "storage", self.storage.id),
             Grant(Role.FILE_CONTRIBUTOR, "storage", self.storage.id),
             Grant(Role.VAULT_ADMINISTRATOR, "vault", self.vault.id),
         ]
-        if self._private:
-            # It approves the managed network's own private endpoints: how-to-managed-network, note on UAI workspaces.
-            grants.append(Grant(Role.CONNECTION_APPROVER, "group", self.group_id))
         return Identity(
             self._place.name(naming.IDENTITY, "workspace"),
             IdentityArgs(place=self._place, group=self.group, grants=grants),

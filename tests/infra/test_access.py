@@ -59,6 +59,8 @@ def test_operators_get_the_workspace_and_its_data_under_their_own_type(run: Run)
             ("DATA_SCIENTIST", "Workspace"),
             ("BLOB_CONTRIBUTOR", "StorageAccount"),
             ("FILE_CONTRIBUTOR", "StorageAccount"),
+            ("MONITORING_READER", "Workspace"),
+            ("IDENTITY_OPERATOR", "UserAssignedIdentity"),
         )
     }
     types = {

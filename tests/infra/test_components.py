@@ -131,7 +131,6 @@ LEAST = {
     ("endpoint", Role.METRICS_WRITER.name, "Workspace"),
 }
 LEAST_PRIVATE = {
-    ("workspace", Role.CONNECTION_APPROVER.name, "ResourceGroup"),
     ("builds", Role.BLOB_READER.name, "StorageAccount"),
     ("builds", Role.IMAGE_PUSH.name, "Registry"),
 }
