@@ -217,6 +217,7 @@ def test_an_account_made_by_arm_has_its_containers_and_takes_its_blobs_with_it(l
     with pytest.raises(ResourceNotFoundError, match="no storage account 'acct'"):
         client.download_blob("x")
     local_cloud.arm("PUT", STORAGE + VERSION, body)
+    local_cloud.grant(BLOB_CONTRIBUTOR, STORAGE)  # the old one went with the old account
     with pytest.raises(ResourceNotFoundError, match="ContainerNotFound"):
         client.download_blob("x")
 
