@@ -328,6 +328,12 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "endpointName": "ep",
         "properties": {"endpointComputeType": "Managed"},
     },
+    "authorization:RoleDefinition": {
+        "scope": GROUP,
+        "roleName": "scorer",
+        "assignableScopes": [GROUP],
+        "permissions": [{"actions": ["Microsoft.MachineLearningServices/workspaces/read"]}],
+    },
     "machinelearningservices:WorkspaceConnection": {
         "workspaceName": "ws",
         "properties": {"authType": "None", "category": "X", "target": "https://x"},
