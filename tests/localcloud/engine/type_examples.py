@@ -127,6 +127,18 @@ EXAMPLES = (
         {},
     ),
     Example(
+        "authorization:RoleDefinition",
+        {
+            "scope": GROUP.strip("/"),
+            "roleDefinitionId": "22222222-2222-4333-8444-555555555555",
+            "roleName": "scorer",
+            "roleType": "CustomRole",
+            "assignableScopes": [GROUP],
+            "permissions": [{"actions": ["Microsoft.MachineLearningServices/workspaces/read"]}],
+        },
+        {"description": "Asks an endpoint, and no more"},
+    ),
+    Example(
         "authorization:PolicyAssignment",
         {
             "scope": GROUP.strip("/"),
