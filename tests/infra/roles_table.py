@@ -50,5 +50,5 @@ TABLE = (
     Line("operators", "FILE_CONTRIBUTOR", "storage", "a file share is opened", MISMATCH),
     Line("operators", "IDENTITY_OPERATOR", "identity", "traffic is shifted", "LinkedAuthorizationFailed"),
     Line("operators", "MONITORING_READER", "workspace", "a canary's metrics are read", "Insights/metrics/read"),
-    Line("operators", "REGISTRY_USER", "registry", "a model is promoted to the registry", "registries/assets/write"),
+    Line("operators", "REGISTRY_USER", "registry", "the registry's models are read", "registries/assets/read"),
 )

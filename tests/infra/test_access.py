@@ -36,13 +36,12 @@ def test_each_identity_gets_its_roles_and_no_other(run: Run) -> None:
     }
 
 
-def test_a_private_network_adds_who_approves_its_endpoints_and_who_builds_images(run: Run) -> None:
+def test_a_private_network_adds_who_builds_images_and_no_other_right(run: Run) -> None:
     def told(program: Program, stack: str) -> set[tuple[str, str, str]]:
         return {(who.removesuffix(f"-{stack}"), role, where) for who, role, where in rights(program)}
 
     private = told(run(stack_file("prod"), stack="prod"), "prod")
     assert private - told(run(), "dev") == {
-        ("workspace", "CONNECTION_APPROVER", "ResourceGroup"),
         ("builds", "BLOB_READER", "StorageAccount"),
         ("builds", "IMAGE_PUSH", "Registry"),
     }

@@ -11,6 +11,7 @@ import base64
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any
 
 import pytest
@@ -88,7 +89,10 @@ class Steps:
         self._session.trust_env = False
         self._session.proxies = {"https": found["HTTPS_PROXY"]}
         self._session.verify = found["REQUESTS_CA_BUNDLE"]
-        self.workspace = stack.workspace if stack.outputs.workspace_name else ""
+
+    @cached_property
+    def workspace(self) -> str:
+        return self.stack.workspace
 
     # -- calls -------------------------------------------------------------------------------------------------
 
@@ -260,6 +264,7 @@ STEPS: dict[str, Callable[[Steps], str]] = {
     "traffic is shifted": Steps.shift,
     "a canary's metrics are read": Steps.metrics,
 }
+REGISTRY = next(line for line in TABLE if line.where == "registry" and line.identity == "operators")
 OF_WORKSPACES = [line for line in TABLE if line.step in STEPS]
 
 
@@ -276,6 +281,26 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Steps]:
         }
         kept = yaml.safe_load(path.read_text()) if path.exists() else {}
         path.write_text(yaml.safe_dump({**(kept or {}), "config": dials}))
+        stack.up()
+        yield Steps(stack)
+
+
+@pytest.fixture
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Steps]:
+    """The registry that models are promoted through, with the same operator."""
+    with live_stack(tmp_path_factory, "local-registry") as stack:
+        (stack.folder / "Pulumi.local-registry.yaml").write_text(
+            yaml.safe_dump(
+                {
+                    "encryptionsalt": yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text())["encryptionsalt"],
+                    "config": {
+                        "tunestack:purpose": "registry",
+                        "tunestack:owner": "tests",
+                        "tunestack:operators": [f"ServicePrincipal:{OPERATOR.object_id}"],
+                    },
+                }
+            )
+        )
         stack.up()
         yield Steps(stack)
 
@@ -298,9 +323,9 @@ def assignment(steps: Steps, line: Line) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("line", OF_WORKSPACES, ids=lambda line: f"{line.identity}-{line.role}-on-{line.where}")
-def test_without_the_role_its_step_fails_and_with_it_works_again(steps: Steps, line: Line) -> None:
-    found, step = assignment(steps, line), STEPS[line.step]
+def without(steps: Steps, line: Line, step: Callable[[Steps], str]) -> None:
+    """The step fails without the role, and works with it."""
+    found = assignment(steps, line)
     steps.cloud.arm("DELETE", f"{found['id']}{VERSION}")
     try:
         assert line.words in step(steps)
@@ -309,6 +334,21 @@ def test_without_the_role_its_step_fails_and_with_it_works_again(steps: Steps, l
         body = {"properties": {name: found["properties"][name] for name in kept}}
         steps.cloud.arm("PUT", f"{found['id']}{VERSION}", body)
     assert step(steps) == ""
+
+
+def test_without_its_role_the_registry_is_closed(registry: Steps) -> None:
+    def models(steps: Steps) -> str:
+        (found,) = steps.cloud.cloud.store.beneath("/subscriptions", "microsoft.machinelearningservices/registries")
+        return steps.refusal(
+            "GET", f"https://eastus.api.azureml.ms/mferp/managementfrontend{found['id']}/models{VERSION}"
+        )
+
+    without(registry, REGISTRY, models)
+
+
+@pytest.mark.parametrize("line", OF_WORKSPACES, ids=lambda line: f"{line.identity}-{line.role}-on-{line.where}")
+def test_without_the_role_its_step_fails_and_with_it_works_again(steps: Steps, line: Line) -> None:
+    without(steps, line, STEPS[line.step])
 
 
 def test_the_operator_has_no_right_beyond_the_stack(steps: Steps) -> None:
