@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tunestack import plan
-from tunestack.errors import CloudError, GateSaidNo
+from tunestack.errors import CloudError, GateSaidNo, NotConfigured
 
 URN = "urn:pulumi:dev::tunestack::tunestack:infra:Workspace$azure-native:{}::{}"
 
@@ -73,3 +74,41 @@ def test_what_a_pull_request_names_can_neither_leave_its_cell_nor_call_anybody()
     assert "@everyone" not in page
     assert "<!--" not in page
     assert "a \\| b" in page
+
+
+@pytest.mark.parametrize("code", [0, 5])
+def test_the_cost_stands_on_the_page_also_when_it_is_over_the_budget(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pulumi = "#!/bin/sh\necho '{}'\n"
+    cost = f"""import sys
+assert sys.argv[1:4] == ["--stack", "dev", "--plan"]
+print("| $7 a month |")
+print("error: $7 a month is over the budget of $5", file=sys.stderr)
+sys.exit({code})
+"""
+    monkeypatch.setattr(plan, "COST", _program(tmp_path / "cost.py", cost))
+    _program(tmp_path / "pulumi", pulumi)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    found = plan.make("dev")
+    assert "| $7 a month |" in found.markdown()
+    assert found.refusals == (["$7 a month is over the budget of $5"] if code else [])
+
+
+def test_a_cost_that_is_not_known_and_an_engine_that_is_not_there_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "COST", _program(tmp_path / "cost.py", "import sys; sys.exit('error: no stack file')"))
+    _program(tmp_path / "pulumi", "#!/bin/sh\necho '{}'\n")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(CloudError, match="no stack file"):
+        plan.make("dev")
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    with pytest.raises(NotConfigured, match="Put pulumi on PATH"):
+        plan.make("dev")
+
+
+def _program(path: Path, text: str) -> Path:
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
