@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from localcloud import environment
 from localcloud.faults import Hold
@@ -155,9 +156,12 @@ def commands(page: str, title: str) -> list[str]:
 
 @contextmanager
 def live_stack(
-    factory: pytest.TempPathFactory, name: str = "local", options: Options | None = None
+    factory: pytest.TempPathFactory, name: str = "local", options: Options | None = None, *, source: str = ""
 ) -> Iterator[LiveStack]:
-    """A stack of that name, not up yet, on a local cloud of its own, with the committed stack files."""
+    """A stack of that name, not up yet, on a local cloud of its own, with the committed stack files.
+
+    `source` names the committed stack whose dials it takes, for the local cloud takes stacks `local…` only.
+    """
     folder = factory.mktemp("project")
     for path in ROOT.glob("Pulumi*.yaml"):
         shutil.copy(path, folder)
@@ -170,4 +174,8 @@ def live_stack(
         variables["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), variables["PATH"]])
         found = LiveStack(folder, cloud, variables)
         found.pulumi("stack", "init", name)
+        if source:
+            path = folder / f"Pulumi.{name}.yaml"
+            dials = yaml.safe_load((ROOT / f"Pulumi.{source}.yaml").read_text())
+            path.write_text(yaml.safe_dump({**(yaml.safe_load(path.read_text()) or {}), **dials}))
         yield found

@@ -135,6 +135,17 @@ def test_destroy_after_a_kill_leaves_nothing(stack: LiveStack) -> None:
     assert stack.names() == []
 
 
+@pytest.mark.long
+def test_the_lost_state_of_a_private_production_stack_is_written_anew(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with live_stack(tmp_path_factory, "local-prod", source="prod") as stack:
+        stack.up()
+        before = stack.ids()
+        lose_the_state(stack)
+        for line in lines("No copy of the state"):
+            stack.shell(line, STACK="local-prod")
+        assert stack.ids() == before
+
+
 def lose_the_state(stack: LiveStack) -> None:
     shutil.rmtree(stack.cloud.running.state / "pulumi" / ".pulumi")
 

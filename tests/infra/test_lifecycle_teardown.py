@@ -7,10 +7,8 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-import yaml
 
 from localcloud.arm import ArmError, envelope
-from tests.infra.conftest import ROOT
 from tests.infra.live_stack import ML, LiveStack, commands, live_stack
 
 QUOTA = ArmError(400, "ClusterCoreQuotaReached", "Operation results in exceeding quota limits of Core.")
@@ -27,10 +25,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStack]:
 @pytest.fixture(scope="module")
 def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStack]:
     """The committed prod stack, up, under a name that the local cloud takes."""
-    with live_stack(tmp_path_factory, "local-prod") as found:
-        path = found.folder / "Pulumi.local-prod.yaml"
-        dials = yaml.safe_load((ROOT / "Pulumi.prod.yaml").read_text())
-        path.write_text(yaml.safe_dump({**(yaml.safe_load(path.read_text()) or {}), **dials}))
+    with live_stack(tmp_path_factory, "local-prod", source="prod") as found:
         found.up()
         yield found
 
