@@ -39,10 +39,21 @@ def planned(stack: LiveStack) -> dict[str, str]:
     return {step["urn"].rpartition("::")[2]: step["op"] for step in steps if step["op"] not in ("same", "refresh")}
 
 
-@pytest.mark.parametrize("source", ["prod", "shared"])
-def test_up_again_changes_nothing(tmp_path_factory: pytest.TempPathFactory, source: str) -> None:
-    with made_from(tmp_path_factory, source) as stack:
+def test_up_again_changes_nothing_in_shared(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with made_from(tmp_path_factory, "shared") as stack:
         stack.up("--expect-no-changes")
+
+
+def test_up_again_changes_nothing_in_prod_and_its_network_is_never_opened_again(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with made_from(tmp_path_factory, "prod") as stack:
+        stack.up("--expect-no-changes")
+        for dial in ("production", "privateNetwork"):
+            stack.pulumi("config", "set", dial, "false")
+        said = stack.pulumi("preview", status=1)
+        assert "is refused, and it stays as it is" in said
+        assert "pulumi config set privateNetwork true" in said
 
 
 def test_up_again_changes_nothing_in_dev(dev: LiveStack) -> None:
@@ -58,7 +69,6 @@ def test_a_stack_of_the_release_before_is_not_made_anew_where_a_component_was_re
     (dev.folder / "before.json").write_text(before)
     dev.pulumi("stack", "import", "--file", "before.json")
     assert planned(dev) == {}
-    dev.up("--expect-no-changes")
 
 
 @pytest.mark.parametrize(
@@ -81,15 +91,13 @@ def test_a_preview_refuses_to_change_what_only_creation_sets(
     assert "Traceback" not in said
 
 
-def test_a_network_can_be_closed_and_never_opened_again(dev: LiveStack) -> None:
+@pytest.mark.long
+def test_a_network_can_be_closed_later_and_not_even_an_up_without_preview_opens_it(dev: LiveStack) -> None:
     for dial, value in (("registrySku", "Premium"), ("privateNetwork", "true")):
         dev.pulumi("config", "set", dial, value)
     dev.up()
     dev.up("--expect-no-changes")
     dev.pulumi("config", "set", "privateNetwork", "false")
-    said = dev.pulumi("preview", status=1)
-    assert "refused" in said
-    assert "pulumi config set privateNetwork true" in said
     before = dev.get(dev.workspace)["properties"]["managedNetwork"]
     dev.up(status=1)
     assert dev.get(dev.workspace)["properties"]["managedNetwork"] == before
