@@ -21,6 +21,8 @@ from tunestack.errors import CloudError, GateSaidNo, NotConfigured
 POLICIES = Path("infra/policy")
 COST = Path("scripts/cost.py")
 BUDGET_EXCEEDED = GateSaidNo.code
+SHOWN = 17  # lines of a table that a comment shows unfolded
+_DRAWN = ("pulumi:", "tunestack:")  # the stack, providers and components: they are in the drawing and not in the cloud
 _QUIET = ("same", "refresh", "read")
 _WORDS = {
     "create": "create",
@@ -100,10 +102,11 @@ class Plan:
             lines += ["```", self.error.replace("```", "'''"), "```", ""]
         if self.steps:
             rows = [(one.what, one.kind, one.name, ", ".join(one.members)) for one in self.steps]
-            lines += _table(("step", "type", "name", "changes"), rows)
+            lines += _folded(f"{len(rows)} changes", _table(("step", "type", "name", "changes"), rows))
         if self.findings:
             rows = [(one.level, one.policy, one.name, one.message) for one in self.findings]
-            lines += ["", "#### Policies", "", *_table(("level", "policy", "resource", "says"), rows)]
+            table = _table(("level", "policy", "resource", "says"), rows)
+            lines += ["", "#### Policies", "", *_folded(f"{len(rows)} findings", table)]
         else:
             lines += ["", "No policy says anything against it."] if not self.error else []
         return "\n".join([*lines, "", self.cost.strip(), ""])
@@ -148,7 +151,7 @@ def read(stack: str, events: Iterable[dict[str, Any]]) -> Plan:
         if diagnostic.get("severity") == "error":
             errors += [line for line in diagnostic["message"].splitlines() if line.strip()]
         metadata = event.get("resourcePreEvent", {}).get("metadata")
-        if metadata:
+        if metadata and not metadata["type"].startswith(_DRAWN):
             operation = metadata["op"]
             unchanged += operation == "same"
             what = _WORDS.get(operation, operation)
@@ -160,7 +163,8 @@ def read(stack: str, events: Iterable[dict[str, Any]]) -> Plan:
         if policy:
             said = [line.strip() for line in policy["message"].splitlines() if line.strip()]
             name = policy.get("resourceUrn", "").rpartition("::")[2]
-            findings.append(Finding(policy["enforcementLevel"], policy["policyName"], name, " ".join(said)))
+            message = ": ".join([said[0].rstrip("."), " ".join(said[1:])] if said[1:] else said)
+            findings.append(Finding(policy["enforcementLevel"], policy["policyName"], name, message))
     once = list(dict.fromkeys(findings))
     failed = "" if any(one.refuses for one in once) else "\n".join(dict.fromkeys(errors))
     return Plan(stack, sorted(steps, key=lambda one: (one.what, one.kind, one.name)), unchanged, once, failed)
@@ -191,6 +195,13 @@ def _known(steps: Sequence[Step]) -> Iterable[str]:
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     return lines + [f"| {' | '.join(_cell(text) for text in row)} |" for row in rows]
+
+
+def _folded(title: str, table: list[str]) -> list[str]:
+    """A long table behind its title, so that the next one is seen without scrolling."""
+    if len(table) <= SHOWN:
+        return table
+    return ["<details>", f"<summary>{title}</summary>", "", *table, "", "</details>"]
 
 
 def _cell(text: str) -> str:

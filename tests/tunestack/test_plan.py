@@ -25,6 +25,7 @@ def policy(level: str, name: str, message: str, resource: str = "kv") -> dict[st
 
 CHANGES = [
     step("same", "keyvault:Vault", "kv"),
+    {"resourcePreEvent": {"metadata": {"op": "create", "type": "tunestack:infra:Workspace", "urn": "urn::workspace"}}},
     step("refresh", "keyvault:Vault", "kv"),
     step("update", "storage:StorageAccount", "st", "tags", "sku"),
     step("create", "monitor:ActionGroup", "mails", "tags"),
@@ -48,7 +49,7 @@ def test_each_change_stands_once_with_the_names_of_what_changes_and_no_value() -
 def test_a_mandatory_policy_refuses_and_an_advisory_one_only_speaks() -> None:
     advised = plan.read("dev", [policy("advisory", "keyless", "No keys.\nIt has one.\n")])
     assert advised.refusals == []
-    assert "| advisory | keyless | kv | No keys. It has one. |" in advised.markdown()
+    assert "| advisory | keyless | kv | No keys: It has one. |" in advised.markdown()
     # The engine says so twice, once for the preview and once for the stack.
     refused = plan.read("dev", [policy("mandatory", "keyless", "No keys."), policy("mandatory", "keyless", "No keys.")])
     assert refused.refusals == ["policy 'keyless' refuses 'kv'"]
@@ -57,6 +58,14 @@ def test_a_mandatory_policy_refuses_and_an_advisory_one_only_speaks() -> None:
         plan.refuse(refused)
     whole = plan.read("dev", [policy("mandatory", "quota", "Too much.", resource="")])
     assert whole.refusals == ["policy 'quota' refuses 'dev'"]
+
+
+def test_a_long_table_is_folded() -> None:
+    page = plan.read(
+        "dev", [step("create", "storage:StorageAccount", f"st{number}") for number in range(40)]
+    ).markdown()
+    assert "<summary>40 changes</summary>" in page
+    assert "<details>" not in plan.read("dev", CHANGES).markdown()
 
 
 def test_a_program_that_fails_is_no_plan_and_says_why_once() -> None:
