@@ -1,7 +1,8 @@
 """Management locks: at any scope, over that scope and all beneath it.
 
 `CanNotDelete` refuses deletes, `ReadOnly` also writes and actions. Locks are of the control plane: data in a locked
-storage account can be changed. Source: learn.microsoft.com/azure/azure-resource-manager/management/lock-resources.
+storage account can be changed. Simulated after the page lock-resources of Resource Manager's documentation;
+tests/conformance/azure/test_simulations.py::test_a_lock_refuses_the_delete settles it on Azure.
 """
 
 from __future__ import annotations

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conformance.azure.conftest import LOCATION, Azure, Stand
+from tests.conformance.azure.conftest import LOCATION, SUBSCRIPTION, Azure, Stand
 
 BLOB_CONTRIBUTOR = "ba92f5b4-2d11-453d-a403-e96b0029c9fe"
 KEYS_POLICY = "/providers/Microsoft.Authorization/policyDefinitions/8c6a50c6-9ffd-4ae7-986f-5fa6111f9a54"
@@ -95,6 +96,33 @@ def test_a_soft_deleted_workspace(stand: Stand, azure: Azure) -> None:
     assert purged.status < 300, purged.text
     again = stand.put_workspace()
     assert again.status < 300, again.text
+
+
+def test_a_shared_model_is_a_copy(stand: Stand, azure: Azure, tmp_path: Path) -> None:
+    """It takes tags and description along, and stays when the workspace's model is gone."""
+    from azure.ai.ml import MLClient
+    from azure.ai.ml.entities import Model
+
+    registry = f"{stand.group}/providers/Microsoft.MachineLearningServices/registries/shared-{stand.suffix}"
+    images = {"systemCreatedAcrAccount": {"acrAccountSku": "Premium"}}
+    storage = {"systemCreatedStorageAccount": {"storageAccountType": "Standard_LRS", "storageAccountHnsEnabled": False}}
+    region = {"location": LOCATION, "acrDetails": [images], "storageAccountDetails": [storage]}
+    body = {"location": LOCATION, "identity": {"type": "SystemAssigned"}, "properties": {"regionDetails": [region]}}
+    assert azure.arm("PUT", registry, "2024-10-01", body).status < 300
+    names = stand.workspace.split("/")
+    ml = MLClient(azure.credential, SUBSCRIPTION, names[4], names[-1])
+    (tmp_path / "weights").write_text("1234")
+    made = Model(name="small", version="1", path=str(tmp_path / "weights"), tags={"job": "j"}, description="d")
+    ml.models.create_or_update(made)
+    ml.models.share(
+        "small", "1", share_with_name="small", share_with_version="1", registry_name=registry.rpartition("/")[2]
+    )
+    azure.arm("DELETE", f"{stand.workspace}/models/small/versions/1", "2024-10-01")
+    there = MLClient(azure.credential, registry_name=registry.rpartition("/")[2])
+    copy = there.models.get("small", version="1")
+    there.models.download("small", "1", download_path=str(tmp_path / "got"))
+    assert [found.read_text() for found in (tmp_path / "got").rglob("weights") if found.is_file()] == ["1234"]
+    assert (copy.tags, copy.description) == ({"job": "j"}, "d")
 
 
 # -- locks, policies, refusals ---------------------------------------------------------------------------------

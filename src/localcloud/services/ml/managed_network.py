@@ -1,7 +1,8 @@
 """A workspace's managed network: its outbound rules, one by one or in the workspace's body, and its provisioning.
 
 No network is built. The service's own rules (category `Required`) are there as soon as the network is isolated, and
-the network is `Active` when it was provisioned or the first compute was made; both as Azure's documentation says.
+the network is `Active` when it was provisioned or the first compute was made. Simulated after how-to-managed-network;
+tests/conformance/azure/test_simulations.py::test_a_managed_network_goes_one_way settles the way back on Azure.
 """
 
 from __future__ import annotations

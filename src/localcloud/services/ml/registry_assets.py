@@ -1,6 +1,8 @@
 """What is in a registry of one's own: models, imported from a workspace or uploaded, in the registry's own storage.
 
 An import copies the files, so that the registry's model outlives the workspace. Other kinds of assets are not here.
+Simulated after the calls of azure-ai-ml 1.35.2: tests/conformance/azure/test_simulations.py, in its
+test_a_shared_model_is_a_copy, settles on Azure whether the copy keeps tags and description.
 """
 
 from __future__ import annotations
