@@ -117,4 +117,4 @@ def _holds(tree: Any, action: str, attributes: Mapping[str, str]) -> bool:
     if kind == "action":
         return roles.matches(action, [tree[1]])
     _, attribute, negated, values = tree
-    return (attributes.get(attribute, "") in values) != negated
+    return bool((attributes.get(attribute, "") in values) != negated)

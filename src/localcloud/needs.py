@@ -89,7 +89,7 @@ def of_data_plane(method: str, path: str) -> Need | None:
     found = _WORKSPACE.fullmatch(path)
     if not found:
         return None
-    reads = method in ("GET", "HEAD") or _READING.search(path)
+    reads = method in ("GET", "HEAD") or bool(_READING.search(path))
     plane, rest = (found["plane"] or "").lower(), (found["rest"] or "").lower()
     if plane.startswith("/data/"):
         types, reads = "data/versions", reads or rest.endswith("batchgetresolveduris")

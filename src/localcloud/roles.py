@@ -74,12 +74,16 @@ class Role:
 
 
 def _role(name: str, described: Mapping[str, Any], permissions: Mapping[str, Any], *, custom: bool) -> Role:
+    actions, not_actions, data_actions, not_data_actions = (tuple(permissions.get(each) or ()) for each in LISTS)
     return Role(
         name.lower(),
         described["roleName"],
         described.get("description") or "",
-        *(tuple(permissions.get(each) or ()) for each in LISTS),
-        custom=custom,
+        actions,
+        not_actions,
+        data_actions,
+        not_data_actions,
+        custom,
     )
 
 
