@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError
 
+from localcloud.cloud import SUBSCRIPTION
+from localcloud.operations import ManualClock
+from localcloud.permissions import BLOB_CONTRIBUTOR
+from localcloud.server import Options
+from tests.conftest import serve
 from tunestack import roles
 from tunestack.errors import CloudError
 from tunestack.refusals import explain, refused
@@ -122,3 +128,29 @@ def test_another_error_is_never_waited_out() -> None:
     with pytest.raises(CloudError):
         roles.once_spread(NOW.isoformat(), refusing(1, CloudError("quota", status=409)), time.waiting)
     assert time.pauses == []
+
+
+def test_an_upload_right_after_up_succeeds_once_the_role_has_spread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The real SDK against a local cloud on which a new role takes five minutes to count."""
+    from azure.identity import DefaultAzureCredential
+    from azure.storage.blob import ContainerClient
+
+    clock = ManualClock(NOW)
+    with serve(Options(tmp_path / "state", engine=False, tracking=False), clock) as cloud:
+        for name, value in cloud.environment.items():
+            monkeypatch.setenv(name, value)
+        cloud.running.call("PUT", "127.0.0.1", "/localcloud/role-delay", {"seconds": 300}, cloud.running.secret)
+        group = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg"
+        account = f"{group}/providers/Microsoft.Storage/storageAccounts/acct"
+        cloud.arm("PUT", f"{group}?api-version=2024-03-01", {"location": "eastus"})
+        body = {"location": "eastus", "kind": "StorageV2", "sku": {"name": "Standard_LRS"}}
+        cloud.arm("PUT", f"{account}?api-version=2024-01-01", body)
+        cloud.arm("PUT", f"{account}/blobServices/default/containers/data?api-version=2024-01-01", {})
+        cloud.grant(BLOB_CONTRIBUTOR, account)
+        client = ContainerClient("https://acct.blob.core.windows.net", "data", credential=DefaultAzureCredential())
+        waiting = Waiting(pause=lambda seconds: cloud.call(clock.advance(seconds)), now=lambda: clock.now().timestamp())
+        roles.once_spread(NOW.isoformat(), lambda: client.upload_blob("x", b"1"), waiting)
+        assert clock.now() - NOW == timedelta(seconds=300)
+        assert "'Storage Blob Data Contributor'" in capsys.readouterr().err
