@@ -99,8 +99,8 @@ def test_what_no_route_answers_is_a_501_that_names_it(local_cloud: RunningCloud)
 
 def test_an_armed_fault_fails_as_often_as_asked(local_cloud: RunningCloud) -> None:
     fault = {"status": 429, "code": "TooManyRequests", "message": "slow down", "times": 2}
-    local_cloud.running.call("PUT", "127.0.0.1", "/localcloud/faults/x.y", fault, local_cloud.running.secret)
-    errors = [local_cloud.cloud.faults.take("x.y") for _ in range(3)]
+    local_cloud.running.call("PUT", "127.0.0.1", "/localcloud/faults/x.read", fault, local_cloud.running.secret)
+    errors = [local_cloud.cloud.faults.take("x.read") for _ in range(3)]
     assert [error.code if error else None for error in errors] == ["TooManyRequests", "TooManyRequests", None]
 
 
