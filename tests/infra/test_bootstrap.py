@@ -12,6 +12,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 
 import pulumi
 import pytest
+import requests
 import yaml
 from pulumi.runtime.settings import SETTINGS
 from pulumi.runtime.stack import run_pulumi_func
@@ -28,13 +30,16 @@ from infra.bootstrap import variables
 from infra.bootstrap.identities import Role, only_roles
 from infra.bootstrap.settings import BootstrapError, Settings
 from localcloud import environment
+from localcloud.client import CallFailed
 from localcloud.cloud import PRINCIPAL_ID
 from localcloud.server import Options
+from localcloud.services.entra import issue_token
 from tests.conftest import CACHE, RunningCloud, serve
 from tests.infra.conftest import ROOT, SUBSCRIPTION, Monitor, Program, as_text
 
 PROJECT = ROOT / "infra" / "bootstrap"
 ME = "aaaaaaaa-0000-0000-0000-00000000000a"
+MANAGEMENT = "management.azure.com"
 OTHER = "bbbbbbbb-2222-3333-4444-555555555555"
 HANDS_OUT_ROLES = {
     "8e3af657-a8ff-443c-a75c-2fe8c4bcb635": "Owner",
@@ -248,3 +253,105 @@ def test_the_printed_lines_make_the_stacks_in_their_own_state_under_their_own_ke
     assert made["secretsprovider"].endswith(".vault.azure.net/keys/dev")
     (account,) = (bootstrapped.cloud.cloud.blobs).iterdir()
     assert (account / "dev/.pulumi/stacks/tunestack/local-dev.json").exists()
+
+
+class Acts:
+    """What the identities of the workflows do with their roles; each returns how it was refused, or nothing."""
+
+    def __init__(self, cloud: RunningCloud, assignment: Mapping[str, Any]) -> None:
+        self._cloud, self._who = cloud, assignment["properties"]["principalId"]
+        self._scope = str(assignment["properties"]["scope"])
+
+    def _call(self, method: str, host: str, path: str, body: Any, audience: str) -> str:
+        token = issue_token(self._cloud.cloud, audience, oid=self._who, appid=self._who)
+        try:
+            self._cloud.running.call(method, host, path, body, token)
+        except ValueError:
+            return ""  # the blob service answers in XML, or with what the blob holds
+        except CallFailed as error:
+            return str(error)
+        return ""
+
+    def _arm(self, method: str, path: str, body: Any = None) -> str:
+        return self._call(method, MANAGEMENT, f"{path}?api-version=2024-03-01", body, f"https://{MANAGEMENT}")
+
+    def reads(self) -> str:
+        return self._arm("GET", self._scope)
+
+    def makes(self) -> str:
+        return self._arm("PUT", f"{self._scope}/resourceGroups/made-by-{self._who}", {"location": "eastus"})
+
+    def assigns(self) -> str:
+        """A role of the stacks may be handed out; no other may, with or without the right."""
+        path = f"{self._scope}/providers/Microsoft.Authorization/roleAssignments"
+        for role, allowed in ((StackRole.IMAGE_PULL, True), (Role.CONTRIBUTOR, False)):
+            properties = {"roleDefinitionId": f"/x/{role}", "principalId": OTHER, "principalType": "ServicePrincipal"}
+            name = uuid.uuid5(uuid.NAMESPACE_URL, f"{self._who}|{role}")
+            said = self._arm("PUT", f"{path}/{name}", {"properties": properties})
+            if allowed and said:
+                return said
+            assert allowed or "roleAssignments/write" in said
+            if allowed:
+                assert self._arm("DELETE", f"{path}/{name}") == ""
+        return ""
+
+    def _state(self, method: str, query: str = "") -> str:
+        account, _, container = self._scope.rpartition("/storageAccounts/")[2].partition("/")
+        url = f"https://{account}.blob.core.windows.net/{container.rpartition('/')[2]}{query}"
+        token = issue_token(self._cloud.cloud, "https://storage.azure.com", oid=self._who, appid=self._who)
+        headers = {"Authorization": f"Bearer {token}", "x-ms-blob-type": "BlockBlob"}
+        found = self._cloud.environment
+        with requests.Session() as session:
+            session.trust_env = False
+            session.proxies, session.verify = {"https": found["HTTPS_PROXY"]}, found["REQUESTS_CA_BUNDLE"]
+            answer = session.request(method, url, headers=headers, data=b"{}", timeout=30)
+        return "" if answer.ok else answer.text
+
+    def reads_state(self) -> str:
+        return self._state("GET", "?restype=container&comp=list")
+
+    def writes_state(self) -> str:
+        return self._state("PUT", "/mine.json")
+
+    def _key(self, operation: str) -> str:
+        vault, _, key = self._scope.rpartition("/vaults/")[2].partition("/keys/")
+        host, body = f"{vault}.vault.azure.net", {"alg": "RSA-OAEP-256", "value": "eA"}
+        said = self._call("POST", host, f"/keys/{key}/{operation}?api-version=7.4", body, "https://vault.azure.net")
+        return "" if "cannot be decrypted" in said else said
+
+    def decrypts(self) -> str:
+        return self._key("decrypt")
+
+    def encrypts(self) -> str:
+        return self._key("encrypt")
+
+
+ACTS = {
+    Role.READER: (Acts.reads, "subscriptions/read"),
+    Role.CONTRIBUTOR: (Acts.makes, "resourceGroups/write"),
+    Role.ROLE_ADMINISTRATOR: (Acts.assigns, "roleAssignments/write"),
+    Role.BLOB_READER: (Acts.reads_state, "AuthorizationPermissionMismatch"),
+    Role.BLOB_CONTRIBUTOR: (Acts.writes_state, "AuthorizationPermissionMismatch"),
+    Role.CRYPTO_USER: (Acts.encrypts, "keys/encrypt/action"),
+}
+DECRYPTER = (Acts.decrypts, "keys/decrypt/action")
+
+
+def test_without_any_of_its_roles_an_identity_of_the_workflows_cannot_do_its_part(bootstrapped: Bootstrapped) -> None:
+    """Every assignment that the bootstrap has made is taken away once, its step refused, and put back."""
+    cloud, seen = bootstrapped.cloud, set()
+    for found in cloud.cloud.store.beneath("/subscriptions", "microsoft.authorization/roleassignments"):
+        properties = found["properties"]
+        if properties["principalId"] == PRINCIPAL_ID:
+            continue  # it owns the subscription beside
+        role = properties["roleDefinitionId"].rpartition("/")[2]
+        act, words = ACTS[Role(role)] if role in list(Role) else DECRYPTER
+        acts = Acts(cloud, found)
+        assert act(acts) == "", found
+        cloud.arm("DELETE", f"{found['id']}?api-version=2022-04-01")
+        assert words in act(acts), found
+        kept = ("roleDefinitionId", "principalId", "principalType", "condition", "conditionVersion")
+        body = {name: properties[name] for name in kept if properties.get(name)}
+        cloud.arm("PUT", f"{found['id']}?api-version=2022-04-01", {"properties": body})
+        seen.add(act)
+    assert seen == {act for act, _ in [*ACTS.values(), DECRYPTER]}
