@@ -29,6 +29,7 @@ def routes(cloud: Cloud) -> list[Route]:
     service = Entra(cloud)
     return [
         route("/{tenant}/v2.0/.well-known/openid-configuration", ["GET"], service.openid_configuration),
+        route("/{tenant}/discovery/instance", ["GET"], service.instances),
         route("/{tenant}/oauth2/v2.0/token", ["POST"], service.token),
         route("/{tenant}/oauth2/token", ["POST"], service.token),
     ]
@@ -55,6 +56,17 @@ class Entra:
                 "response_types_supported": ["code", "token"],
                 "subject_types_supported": ["pairwise"],
                 "id_token_signing_alg_values_supported": ["HS256"],
+            }
+        )
+
+    async def instances(self, request: Request) -> Response:
+        """The names under which this authority is known: MSAL asks when a token was refused, to try another."""
+        name = "login.microsoftonline.com"
+        return json_response(
+            {
+                "tenant_discovery_endpoint": f"https://{name}/{TENANT}/v2.0/.well-known/openid-configuration",
+                "api-version": "1.1",
+                "metadata": [{"preferred_network": name, "preferred_cache": name, "aliases": [name]}],
             }
         )
 
