@@ -18,7 +18,8 @@ IDENTITIES = azure_ml("how-to-identity-based-service-authentication", "identity-
 ROLES_PAGE = azure_ml("how-to-assign-roles", "manage access to a workspace")
 SUBSCRIPTION = re.compile(r"(/subscriptions/[^/]+|/providers/Microsoft.Management/managementGroups/[^/]+)?/?", re.I)
 
-# Azure's built-in roles that the documents above name for one of the identities of a stack.
+# Azure's built-in roles that the documents above name for one of the identities of a stack, and the two that whoever
+# shifts traffic needs: to send an endpoint back with the identity it runs as, and to read a canary's metrics.
 KNOWN = {
     "b78c5d69-af96-48a3-bf8d-a8b4d589de94": "Azure AI Administrator",
     "b556d68e-0be0-4f35-a333-ad7ee1ce17ea": "Azure AI Enterprise Network Connection Approver",
@@ -33,6 +34,8 @@ KNOWN = {
     "b86a8fe4-44ce-4948-aee5-eccb2c155cd7": "Key Vault Secrets Officer",
     "7f951dda-4ed3-4680-a7ca-43fe172d538d": "AcrPull",
     "8311e382-0749-4cb8-b61a-304f252e45ec": "AcrPush",
+    "f1a07417-d97a-45cb-824c-7a7467783830": "Managed Identity Operator",
+    "43d0d8ad-25c7-4714-9337-8ba259a9fe05": "Monitoring Reader",
     "acdd72a7-3385-48ef-bd42-f606fba81ae7": "Reader",
     "f58310d9-a9f6-439a-9e8d-f62e7b41a168": "Role Based Access Control Administrator",
 }
