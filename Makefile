@@ -39,6 +39,9 @@ bench: setup  ## the figures of docs/benchmarks.md, measured anew
 
 docs: setup  ## write the generated pages of docs/ anew
 	@$(BIN)/python tools/reference.py
+	@$(BIN)/python -m tests.conformance.answers
+	@$(BIN)/python -m tests.infra.pages
+	@$(BIN)/python -m infra.policy.page
 
 clean:  ## remove what set-up and runs left in the checkout; the cache stays
 	@rm -rf .venv .localcloud build

@@ -83,7 +83,7 @@ def of_data_plane(method: str, path: str) -> Need | None:
     """For a call to `*.api.azureml.ms`; None for addresses and for what belongs to no workspace or registry."""
     registry = _REGISTRY.fullmatch(path)
     if registry:
-        reads = method in ("GET", "HEAD") or _READING.search(path)
+        reads = method in ("GET", "HEAD") or bool(_READING.search(path))
         verb = "read" if reads else "delete" if method == "DELETE" else "write"
         return Need(f"{ML}/registries/assets/{verb}", registry["id"])
     found = _WORKSPACE.fullmatch(path)
