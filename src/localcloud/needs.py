@@ -81,6 +81,7 @@ def _of_groups(method: str, head: str, provider: str) -> Need:
 @functools.lru_cache(maxsize=8192)
 def of_data_plane(method: str, path: str) -> Need | None:
     """For a call to `*.api.azureml.ms`; None for addresses and for what belongs to no workspace or registry."""
+    reads = method in ("GET", "HEAD") or bool(_READING.search(path))
     registry = _REGISTRY.fullmatch(path)
     if registry:
         reads = method in ("GET", "HEAD") or bool(_READING.search(path))
@@ -89,7 +90,6 @@ def of_data_plane(method: str, path: str) -> Need | None:
     found = _WORKSPACE.fullmatch(path)
     if not found:
         return None
-    reads = method in ("GET", "HEAD") or bool(_READING.search(path))
     plane, rest = (found["plane"] or "").lower(), (found["rest"] or "").lower()
     if plane.startswith("/data/"):
         types, reads = "data/versions", reads or rest.endswith("batchgetresolveduris")
