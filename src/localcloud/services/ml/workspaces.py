@@ -196,9 +196,7 @@ class Workspaces:
         if self._cloud.strict:
             refuse_unknown(body, _TOP, "body")
             refuse_unknown(properties, known, "properties")
-            refuse_unknown(
-                properties.get("managedNetwork") or {}, managed_network.MEMBERS, "properties.managedNetwork"
-            )
+            refuse_unknown(properties.get("managedNetwork") or {}, managed_network.MEMBERS, "properties.managedNetwork")
         kind = body.get("kind") or "Default"
         if kind.lower() != "default":
             raise ArmError(501, "NotImplemented", f"The local cloud has no workspaces of kind '{kind}'.")
