@@ -19,7 +19,7 @@ def sent(settings: dict[str, Any], live: int | None) -> Any:
     """The entity that goes to Azure, with so many machines there now."""
     seen: list[Any] = []
     operations = SimpleNamespace(begin_create_or_update=seen.append)
-    connection = SimpleNamespace(endpoint="chat", ml=SimpleNamespace(online_deployments=operations))
+    connection = SimpleNamespace(endpoint="chat", created=None, ml=SimpleNamespace(online_deployments=operations))
     body = {"name": "blue", "properties": {}, "tags": {"traffic_before": "100"}, "sku": {"capacity": live}}
     wanted = Wanted("blue", Served("m:2", None, {"job": "j"}), Settings(instance_type="x", **settings), "8h")
     deployment.start(connection, wanted, None if live is None else Deployment.parse(body))  # type: ignore[arg-type]
