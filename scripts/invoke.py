@@ -17,7 +17,7 @@ def parser() -> cli.Parser:
     flags = cli.Parser(__doc__)
     what = flags.add_mutually_exclusive_group(required=True)
     what.add_argument("--prompt", metavar="TEXT", help="ask this")
-    what.add_argument("--sample", type=Path, metavar="FILE", help="ask rows of this split, e.g. test_gen.jsonl")
+    what.add_argument("--sample", type=Path, metavar="FILE", help="ask rows of this split, e.g. sample.jsonl")
     what.add_argument("--request", type=Path, metavar="FILE", help="send this JSON file as it is")
     flags.add_argument("--row", type=int, default=1, metavar="N", help="with --sample: begin at row N (1)")
     flags.add_argument("--count", type=int, default=1, metavar="N", help="with --sample: ask N rows (1)")

@@ -25,7 +25,7 @@ def parser() -> cli.Parser:
 
 
 def run(options: argparse.Namespace) -> cli.Result:
-    from tunestack import data_folder, recipe, sources, tables
+    from tunestack import data_folder, data_preparation, recipe, sources, tables
 
     data = recipe.read(options.recipe).data if options.recipe else None
     if not (options.source or data) or not (options.percent or data):
@@ -36,10 +36,10 @@ def run(options: argparse.Namespace) -> cli.Result:
     cli.note(f"{percent:g} % of {source} into '{folder}'")
     if options.dry_run:
         return cli.Result(str(folder), {"folder": str(folder), "source": str(source), "percent": percent})
-    made, changed = data_folder.write(folder, source, percent, sources.splits(source, percent))
+    made, changed = data_preparation.write(folder, source, percent, sources.splits(source, percent))
     head = [(row["prompt"], row["messages"][-1]["content"], row["prompt_id"][:12]) for row in data_folder.head(folder)]
     tables.show(
-        "head of train_sft",
+        "head of train",
         ("prompt", "last message", "prompt_id"),
         [[" ".join(cell.split())[:160] for cell in row] for row in head],
     )

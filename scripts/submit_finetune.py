@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> cli.Result:
         if options.dry_run:
             return cli.Result(plan.name, plan.record)
         if history.job(plan.name) is None:
-            finetune.submit(connection, plan, options.data, found.data.validation_percent)
+            finetune.submit(connection, plan, options.data)
         name = plan.name
     else:
         name = job["name"]

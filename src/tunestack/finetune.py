@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,23 +96,22 @@ def display_name(model: str, data: str, sent: Mapping[str, str]) -> str:
     return "-".join(pieces)
 
 
-def submit(connection: Connection, found: Plan, folder: Path, validation_percent: float) -> None:
+def submit(connection: Connection, found: Plan, folder: Path) -> None:
     """Upload the three files and start the pipeline, under the plan's name."""
     from azure.ai.ml import Input
     from azure.ai.ml.constants import AssetTypes
 
-    with tempfile.TemporaryDirectory() as target:
-        files = data_folder.cut(folder, validation_percent, Path(target))
-        arguments = {
-            **found.inputs,
-            "mlflow_model_path": Input(type=AssetTypes.MLFLOW_MODEL, path=found.inputs["mlflow_model_path"]),
-            "compute_model_import": found.clusters.model_import,
-            "compute_preprocess": found.clusters.preprocess,
-            "compute_finetune": found.clusters.finetune,
-            **{f"{name}_file_path": Input(type=AssetTypes.URI_FILE, path=str(file)) for name, file in files.items()},
-        }
-        job = _pipeline(found, arguments)
-        roles.once_spread(connection.created, lambda: connection.ml.jobs.create_or_update(job))
+    files = {split: data_folder.file(folder, split) for split in ("train", "validation", "test")}
+    arguments = {
+        **found.inputs,
+        "mlflow_model_path": Input(type=AssetTypes.MLFLOW_MODEL, path=found.inputs["mlflow_model_path"]),
+        "compute_model_import": found.clusters.model_import,
+        "compute_preprocess": found.clusters.preprocess,
+        "compute_finetune": found.clusters.finetune,
+        **{f"{name}_file_path": Input(type=AssetTypes.URI_FILE, path=str(file)) for name, file in files.items()},
+    }
+    job = _pipeline(found, arguments)
+    roles.once_spread(connection.created, lambda: connection.ml.jobs.create_or_update(job))
     cli.note(f"submitted job '{found.name}' ({found.display_name}) to experiment '{found.experiment}'")
 
 

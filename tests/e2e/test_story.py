@@ -44,7 +44,7 @@ def test_the_whole_story(story: Story) -> None:
     # Killed and started again: everything is there and served.
     story.kill()
     story.start()
-    sample = f"--sample {data}/test_gen.jsonl --parameter max_new_tokens=8"
+    sample = f"--sample {data}/sample.jsonl --parameter max_new_tokens=8"
     run(f"scripts/invoke.py {sample}")
     assert run(f"scripts/submit_finetune.py --recipe tiny.yml --data {data}") == job
 

@@ -13,10 +13,10 @@ def test_a_recipes_data_becomes_a_folder_of_four_splits(script: Script, tmp_path
     ended = script("prepare_data", "--recipe", RECIPE, "--output", tmp_path / "data")
     assert ended.handle == str(tmp_path / "data")
     names = {file.name for file in (tmp_path / "data").iterdir()}
-    assert names == {"train_sft.jsonl", "test_sft.jsonl", "train_gen.jsonl", "test_gen.jsonl", "data.json"}
-    assert "head of train_sft" in ended.err
+    assert names == {"train.jsonl", "validation.jsonl", "test.jsonl", "sample.jsonl", "data.json"}
+    assert "head of train" in ended.err
     again = script("prepare_data", "--recipe", RECIPE, "--output", tmp_path / "data", "--json")
-    assert json.loads(again.out)["rows"]["train_sft"] > 500
+    assert json.loads(again.out)["rows"]["train"] > 500
     assert "as it was" in again.err
 
 

@@ -129,8 +129,8 @@ def test_both_answer_shapes_are_understood_and_traffic_decides_who_answers(traff
 def test_a_sample_becomes_a_request_file_that_can_be_sent_again(traffic, script: Script, tmp_path) -> None:
     traffic(blue=100)
     row = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Because."}]
-    (tmp_path / "test_gen.jsonl").write_text(json.dumps({"messages": row}) + "\n")
-    assert script("invoke", "--sample", tmp_path / "test_gen.jsonl").handle == "blue says Why?"
+    (tmp_path / "sample.jsonl").write_text(json.dumps({"messages": row}) + "\n")
+    assert script("invoke", "--sample", tmp_path / "sample.jsonl").handle == "blue says Why?"
     body = json.loads((tmp_path / "sample_score.json").read_text())
     assert body["input_data"]["input_string"] == row[:1]
     wanted = {"temperature": 0.6, "top_p": 0.9, "do_sample": True, "max_new_tokens": 200}

@@ -123,11 +123,11 @@ def test_a_cluster_that_failed_is_said_with_the_reason(submit, stack: Stack) -> 
 @pytest.mark.parametrize(
     ("file", "text", "said"),
     [
-        ("train_sft.jsonl", None, "train_sft.jsonl' does not exist"),
-        ("train_sft.jsonl", "", "train_sft.jsonl' is empty"),
-        ("train_sft.jsonl", "no json\n", "line 1 is not JSON"),
-        ("test_sft.jsonl", '{"text": 1}\n', "has no 'messages'"),
-        ("train_sft.jsonl", '{"messages": []}\n' * 9, "has 9 rows; at least 10 are needed"),
+        ("train.jsonl", None, "train.jsonl' does not exist"),
+        ("train.jsonl", "", "train.jsonl' is empty"),
+        ("train.jsonl", "no json\n", "line 1 is not JSON"),
+        ("test.jsonl", '{"text": 1}\n', "has no 'messages'"),
+        ("train.jsonl", '{"messages": []}\n' * 9, "has 9 rows; at least 10 are needed"),
     ],
 )
 def test_bad_data_is_named_before_a_connection_is_made(stack, script, data, monkeypatch, file, text, said) -> None:

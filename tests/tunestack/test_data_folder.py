@@ -7,9 +7,10 @@ import json
 import orjson
 import pytest
 
-from tunestack import data_folder, row_files, rows, sources
+from tunestack import data_folder, data_preparation, row_files, rows, sources
 from tunestack.errors import UsageError
-from tunestack.sources import SPLITS, Source
+from tunestack.data_folder import SPLITS
+from tunestack.sources import Source
 
 CORPUS = Source.parse("package:chatterbot-corpus")
 
@@ -17,7 +18,7 @@ CORPUS = Source.parse("package:chatterbot-corpus")
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "corpus"
-    made, changed = data_folder.write(folder, CORPUS, 100, sources.splits(CORPUS, 100))
+    made, changed = data_preparation.write(folder, CORPUS, 100, sources.splits(CORPUS, 100))
     assert changed
     return folder, made
 
@@ -50,13 +51,13 @@ def test_every_row_of_the_corpus_follows_the_schema(corpus):
 def test_the_same_source_gives_the_same_bytes_and_says_that_nothing_changed(corpus):
     folder, made = corpus
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
-    again, changed = data_folder.write(folder, CORPUS, 100, sources.splits(CORPUS, 100))
+    again, changed = data_preparation.write(folder, CORPUS, 100, sources.splits(CORPUS, 100))
     assert (again, changed) == (made, False)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 
 
 def test_a_part_of_the_corpus_is_the_beginning_of_each_split(corpus, tmp_path):
-    data_folder.write(tmp_path / "part", CORPUS, 25, sources.splits(CORPUS, 25))
+    data_preparation.write(tmp_path / "part", CORPUS, 25, sources.splits(CORPUS, 25))
     whole, part = read_all(corpus[0]), read_all(tmp_path / "part")
     for split in SPLITS:
         assert part[split] == whole[split][: sources.share(len(whole[split]), 25)]
@@ -103,18 +104,18 @@ def pool(tmp_path, count):
 def test_too_few_rows_are_refused_and_nothing_is_left_behind(tmp_path):
     source = pool(tmp_path, 9)
     with pytest.raises(UsageError, match="at least 10 are needed"):
-        data_folder.write(tmp_path / "out", source, 100, sources.splits(source, 100))
+        data_preparation.write(tmp_path / "out", source, 100, sources.splits(source, 100))
     assert [entry.name for entry in tmp_path.iterdir()] == ["pool.jsonl"]
 
 
 def test_a_source_that_breaks_half_way_leaves_the_old_folder_as_it_was(tmp_path):
     source = pool(tmp_path, 40)
     out = tmp_path / "out"
-    data_folder.write(out, source, 100, sources.splits(source, 100))
+    data_preparation.write(out, source, 100, sources.splits(source, 100))
     before = {file.name: file.read_bytes() for file in out.iterdir()}
     (tmp_path / "pool.jsonl").write_text('{"messages": [}\n')
     with pytest.raises(UsageError, match="line 1 is not JSON"):
-        data_folder.write(out, source, 100, sources.splits(source, 100))
+        data_preparation.write(out, source, 100, sources.splits(source, 100))
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["out", "pool.jsonl"]
 
@@ -124,7 +125,7 @@ def test_a_folder_of_something_else_is_not_overwritten(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("dear")
     with pytest.raises(UsageError, match="is not a folder of prepared data"):
-        data_folder.write(tmp_path / "out", source, 100, sources.splits(source, 100))
+        data_preparation.write(tmp_path / "out", source, 100, sources.splits(source, 100))
     assert (tmp_path / "out" / "thesis.txt").read_text() == "dear"
 
 
@@ -132,11 +133,11 @@ def test_a_folder_made_by_hand_is_hashed_anew(corpus, tmp_path):
     for split in SPLITS:
         (tmp_path / f"{split}.jsonl").write_bytes((corpus[0] / f"{split}.jsonl").read_bytes())
     assert data_folder.read(tmp_path).hash == corpus[1].hash
-    with (tmp_path / "train_sft.jsonl").open("ab") as lines:
+    with (tmp_path / "train.jsonl").open("ab") as lines:
         lines.write(row(1))
     changed = data_folder.read(tmp_path)
     assert changed.hash != corpus[1].hash
-    assert changed.rows["train_sft"] == corpus[1].rows["train_sft"] + 1
+    assert changed.rows["train"] == corpus[1].rows["train"] + 1
 
 
 def test_all_missing_files_are_reported_together(tmp_path):
@@ -149,15 +150,15 @@ def test_validation_is_cut_from_train_and_a_question_stays_on_its_side(corpus, t
     found = data_folder.cut(corpus[0], 10, tmp_path)
     cut = {name: list(row_files.read(file)) for name, file in found.items()}
     whole = read_all(corpus[0])
-    assert len(cut["train"]) + len(cut["validation"]) == len(whole["train_sft"])
-    assert 0.05 < len(cut["validation"]) / len(whole["train_sft"]) < 0.2
+    assert len(cut["train"]) + len(cut["validation"]) == len(whole["train"])
+    assert 0.05 < len(cut["validation"]) / len(whole["train"]) < 0.2
     keys = {name: {rows.question_key(item) for item in items} for name, items in cut.items()}
     assert not keys["train"] & keys["validation"]
-    assert cut["test"] == whole["test_sft"]
+    assert cut["test"] == whole["test"]
 
 
 def test_a_cut_that_leaves_too_little_is_refused(tmp_path):
-    (tmp_path / "train_sft.jsonl").write_bytes(b"".join(row(number) for number in range(10)))
+    (tmp_path / "train.jsonl").write_bytes(b"".join(row(number) for number in range(10)))
     with pytest.raises(UsageError, match="at least 10 and 1 are needed"):
         data_folder.cut(tmp_path, 50, tmp_path)
 
