@@ -58,6 +58,13 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--no-wait", action="store_true", help="return as soon as it is started")
         self.add_argument("--timeout", type=positive, metavar="MINUTES", help="stop waiting after so long (code 4)")
 
+    def acceptance_flags(self) -> None:
+        """To take on what preflight says no to; both are needed."""
+        self.add_argument(
+            "--accept", action="append", default=[], metavar="CHECK", help="go on despite this check (repeatable)"
+        )
+        self.add_argument("--why", metavar="TEXT", help="why, recorded on the job")
+
     def dry_run_flag(self) -> None:
         self.add_argument("--dry-run", action="store_true", help="print what would be sent, send nothing")
 
