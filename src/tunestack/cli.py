@@ -51,6 +51,18 @@ class Parser(argparse.ArgumentParser):
         group.add_argument("--resource-group", metavar="NAME", help="its resource group")
         group.add_argument("--workspace-name", metavar="NAME", help="its workspace")
 
+    def recipe_flags(self, text: str, *, required: bool = False) -> None:
+        """Which recipe, and single values of it: `recipe.read(options.recipe, options.settings)`."""
+        self.add_argument("--recipe", type=Path, metavar="FILE", required=required, help=text)
+        self.add_argument(
+            "--set",
+            dest="settings",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="one value of the recipe, such as training.learning_rate=1e-5 (repeatable)",
+        )
+
     def endpoint_flag(self) -> None:
         self.add_argument("--endpoint", metavar="NAME", help="online endpoint (else the stack's)")
 

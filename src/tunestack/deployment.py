@@ -18,7 +18,7 @@ from tunestack.deployment_settings import Settings
 from tunestack.endpoint import Deployment, Endpoint
 from tunestack.errors import EndedBadly, Interrupted, UsageError
 from tunestack.progress import Progress
-from tunestack.recipe import RegistryId
+from tunestack.registry_id import RegistryId
 from tunestack.traffic import BEFORE, SHIFT
 
 MODEL_VERSION = "2023-08-01-preview"

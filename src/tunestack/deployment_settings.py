@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tunestack.errors import UsageError
-from tunestack.recipe import mapping, validated
+from tunestack.settings_file import mapping, validated
 
 SLOT = re.compile(r"[A-Za-z](?:[A-Za-z0-9]|-(?!-)){1,30}[A-Za-z0-9]")
 

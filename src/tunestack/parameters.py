@@ -13,18 +13,22 @@ from typing import Any
 
 from tunestack.errors import CloudError, UsageError, did_you_mean
 
-# Set by the submit step itself: where things run and what goes in.
-RESERVED = frozenset(
-    {
-        "mlflow_model_path",
-        "train_file_path",
-        "validation_file_path",
-        "test_file_path",
-        "compute_model_import",
-        "compute_preprocess",
-        "compute_finetune",
-    }
-)
+# Inputs that the submit step sets itself, and where a recipe says what they are to be.
+RESERVED = {
+    "mlflow_model_path": "say it under 'base_model'",
+    "huggingface_id": "say it under 'base_model', as hub:OWNER/NAME",
+    "pytorch_model_path": "it would take the place of 'base_model'",
+    "finetune_config_path": "say it under 'finetune_config'",
+    **{
+        f"{split}_{kind}_path": "say where rows come from under 'data'"
+        for split in ("train", "validation", "test")
+        for kind in ("file", "mltable")
+    },
+    **{
+        f"compute_{step}": "say it under 'compute'"
+        for step in ("model_import", "preprocess", "finetune", "model_evaluation")
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ def merge(recipe: Mapping[str, Any], defaults: Mapping[str, Any], inputs: Mappin
     problems = [problem for name, value in recipe.items() if (problem := _objection(name, value, inputs))]
     if problems:
         raise UsageError(*problems)
-    return [_choice(name, recipe, defaults, inputs) for name in sorted({*recipe, *defaults} - RESERVED)]
+    return [_choice(name, recipe, defaults, inputs) for name in sorted({*recipe, *defaults} - RESERVED.keys())]
 
 
 def sent(choices: Sequence[Choice]) -> dict[str, str]:
@@ -117,7 +121,7 @@ def _choice(name: str, recipe: Mapping[str, Any], defaults: Mapping[str, Any], i
 
 def _objection(name: str, value: Any, inputs: Mapping[str, Input]) -> str:
     if name in RESERVED:
-        return f"parameter '{name}' is set by the step itself; say it under 'base_model', 'data' or 'compute'"
+        return f"parameter '{name}' is set by the step itself: {RESERVED[name]}"
     if name not in inputs:
         return f"parameter '{name}' is not an input of the component{did_you_mean(name, inputs)}"
     found = inputs[name].objection(value)

@@ -1,70 +1,76 @@
-"""A recipe: one YAML file that is one complete fine-tuning run, checked when read.
+"""A recipe: one YAML file that is one complete fine-tuning run, checked when read, single values overridden by --set.
 
 The file's name is the recipe's name. Which machines play the roles `cpu` and `gpu` is the stack's business.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from tunestack.errors import UsageError, did_you_mean
+from tunestack import recipe_rules, recipe_settings
+from tunestack.errors import UsageError
+from tunestack.registry_id import BaseModelId, RegistryId, parse_base_model
+from tunestack.settings_file import checked, mapping
 
-Model = TypeVar("Model", bound=BaseModel)
-Scalar = str | int | float | bool
+Scalar = bool | int | float | str
 Role = Literal["cpu", "gpu"]
-_ASSET = re.compile(r"azureml://registries/([\w.-]+)/(models|components)/([\w.-]+)/(versions|labels)/([\w.-]+)")
+Sampling = Literal["head", "row_groups", "rows"]
+Format = Literal["messages", "ultrachat", "prompt_response", "sharegpt", "alpaca"]
 
 
-@dataclass(frozen=True)
-class RegistryId:
-    """A registry asset, taken apart: `azureml://registries/R/models/M/versions/V` (or `/labels/latest`)."""
-
-    registry: str
-    kind: str
-    name: str
-    version: str
-    is_label: bool = False
-
-    @classmethod
-    def parse(cls, text: str, kind: str) -> RegistryId:
-        found = _ASSET.fullmatch(text)
-        if not found or found[2] != kind:
-            raise ValueError(f"'{text}' is not of the form azureml://registries/REGISTRY/{kind}/NAME/versions/VERSION")
-        return cls(found[1], found[2], found[3], found[5], found[4] == "labels")
-
-    def __str__(self) -> str:
-        return f"azureml://registries/{self.registry}/{self.kind}/{self.name}/{self._which}/{self.version}"
-
-    @property
-    def _which(self) -> str:
-        return "labels" if self.is_label else "versions"
+def _base_model(text: str) -> str:
+    parse_base_model(text)
+    return text
 
 
-def _registry_id(kind: str) -> AfterValidator:
-    def check(text: str) -> str:
-        RegistryId.parse(text, kind)
-        return text
+def _component(text: str) -> str:
+    RegistryId.parse(text, "components")
+    return text
 
-    return AfterValidator(check)
+
+def _one_value(value: Any) -> Any:
+    if isinstance(value, (dict, list)):
+        raise ValueError("an input of the component is one text, number, true or false")
+    return value
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+ComponentInput = Annotated[Scalar | None, BeforeValidator(_one_value)]
+
+
+class Splits(_Strict):
+    """The source's split that plays each role; `sample` (questions to ask an endpoint with) may be absent."""
+
+    train: str = Field(min_length=1)
+    test: str = Field(min_length=1)
+    sample: str | None = Field(default=None, min_length=1)
 
 
 class Data(_Strict):
-    """Where rows come from: `hub:OWNER/NAME`, `package:chatterbot-corpus`, or the path of a file or folder."""
+    """Where rows come from: `hub:OWNER/NAME[@REVISION]`, `package:chatterbot-corpus`, or the path of a file or folder.
+
+    `percent` and `validation_percent` are percentages; `max_tokens` counts tokens of a row as the model reads it.
+    """
 
     source: str = Field(min_length=1)
+    subset: str | None = Field(default=None, min_length=1)
+    splits: Splits | None = None
     percent: float = Field(gt=0, le=100)
+    sampling: Sampling = "head"
+    seed: int = Field(default=42, ge=0)
+    format: Format = "messages"
+    columns: dict[str, str] = {}
+    max_tokens: int | None = Field(default=None, gt=0)
     validation_percent: float = Field(default=10, gt=0, le=50)
+    max_rejected_percent: float = Field(default=5, ge=0, le=100)
 
 
 class Compute(_Strict):
@@ -73,72 +79,88 @@ class Compute(_Strict):
     model_import: Role
     preprocess: Role
     finetune: Role
+    evaluate: Role
+
+
+class Evaluation(_Strict):
+    """What the gate asks of the tuned model: gains in nats per assistant token, sizes in rows, clusters, tokens.
+
+    `min_clusters` counts conversations that differ; below 100 the verdict is labelled as a demonstration's.
+    """
+
+    min_gain: float = Field(default=0.02, ge=0)
+    max_regression: float = Field(default=0.05, ge=0)
+    min_clusters: int = Field(default=100, ge=2)
+    max_rows: int = Field(default=2000, ge=1)
+    samples: int = Field(default=8, ge=0)
+    max_new_tokens: int = Field(default=200, ge=1)
+    regression_set: str | None = Field(default=None, min_length=1)
+    seed: int = Field(default=42, ge=0)
 
 
 class Recipe(_Strict):
-    """One complete run. `parameters` are inputs of the pipeline component and win over the model's defaults."""
+    """One complete run. `training` and `optimization` are inputs of the component and win over the model's defaults.
+
+    Paths of files beside the recipe (`finetune_config`, `evaluation.regression_set`) are relative to `folder`.
+    """
 
     description: str = ""
     experiment: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=255)
-    base_model: Annotated[str, _registry_id("models")]
-    component: Annotated[str, _registry_id("components")]
+    base_model: Annotated[str, AfterValidator(_base_model)]
+    finetune_config: str | None = Field(default=None, min_length=1)
+    component: Annotated[str, AfterValidator(_component)]
     data: Data
     compute: Compute
-    parameters: dict[str, Scalar] = {}
-    name: str = Field(pattern=r"^[a-zA-Z][a-zA-Z0-9-]*$", max_length=60)
+    training: dict[str, ComponentInput] = {}
+    optimization: dict[str, ComponentInput] = {}
+    evaluation: Evaluation = Evaluation()
+    budget: float | None = Field(default=None, gt=0)
+    name: str = Field(pattern=r"^[a-zA-Z][a-zA-Z0-9-]*$", max_length=60, exclude=True)
+    folder: Path = Field(default=Path("."), exclude=True)
 
     @property
-    def model(self) -> RegistryId:
-        return RegistryId.parse(self.base_model, "models")
+    def model(self) -> BaseModelId:
+        return parse_base_model(self.base_model)
 
     @property
     def pipeline(self) -> RegistryId:
         return RegistryId.parse(self.component, "components")
 
+    @property
+    def parameters(self) -> dict[str, Scalar]:
+        """Training and optimization together; a key set to null counts as not there."""
+        return {name: value for name, value in {**self.training, **self.optimization}.items() if value is not None}
 
-def read(file: Path) -> Recipe:
-    """The recipe in a file. Every problem in it is reported together, as one UsageError."""
+    @property
+    def finetune_config_file(self) -> Path | None:
+        return self.folder / self.finetune_config if self.finetune_config else None
+
+    @property
+    def regression_file(self) -> Path | None:
+        found = self.evaluation.regression_set
+        return self.folder / found if found else None
+
+
+def read(file: Path, settings: Sequence[str] = ()) -> Recipe:
+    """The recipe in a file, with `KEY=VALUE` texts applied. Every problem is reported together, as one UsageError."""
     content = mapping(file, "recipe")
-    if "name" in content:
-        raise UsageError(f"recipe '{file}' has a key 'name'", fix="A recipe is called as its file is; drop the key")
-    return validated(Recipe, {**content, "name": file.stem}, f"recipe '{file}'")
+    what = f"recipe '{file}'"
+    problems = [f"{what} has a key '{key}': a recipe is called as its file is" for key in ("name",) if key in content]
+    content, places, wrong = recipe_settings.applied(content, settings)
+    kept = {key: value for key, value in content.items() if key not in ("name", "folder")}
+    if "folder" in content:
+        problems.append(f"{what} has an unknown key 'folder'")
+    found, flaws = checked(Recipe, {**kept, "name": file.stem, "folder": file.parent}, what, places)
+    problems += [*wrong, *flaws, *(f"{what}: {flaw}" for flaw in recipe_rules.conflicts(content))]
+    if found is not None:
+        problems += [f"{what}: {flaw}" for flaw in recipe_rules.missing_files(found)]
+    if problems or found is None:
+        raise UsageError(*problems)
+    return found
 
 
-def mapping(file: Path, what: str) -> dict[str, Any]:
-    """A YAML file that holds one mapping."""
-    try:
-        content = yaml.safe_load(file.read_text())
-    except FileNotFoundError as error:
-        raise UsageError(f"{what} '{file}' does not exist") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{what} '{file}' cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{what} '{file}' is not a mapping of keys to values")
-    return content
-
-
-def validated(model: type[Model], content: Mapping[str, Any], what: str) -> Model:
-    """A mapping as a checked object; unknown keys are refused with the nearest known one."""
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        raise UsageError(*(_problem(model, found, what) for found in error.errors())) from error
-
-
-def _problem(model: type[BaseModel], found: Any, what: str) -> str:
-    place = ".".join(str(part) for part in found["loc"])
-    if found["type"] == "extra_forbidden":
-        return f"{what} has an unknown key '{place}'{did_you_mean(str(found['loc'][-1]), _keys(model, found['loc']))}"
-    if found["type"] == "missing":
-        return f"{what} lacks the key '{place}'"
-    return f"{what}: '{place}' cannot be {found['input']!r}: {found['msg'].removeprefix('Value error, ')}"
-
-
-def _keys(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
-    """The keys known where an unknown one was found."""
-    for part in place[:-1]:
-        field = model.model_fields.get(str(part))
-        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
-            return []
-        model = field.annotation
-    return [field.alias or name for name, field in model.model_fields.items()]
+def as_yaml(found: Recipe) -> str:
+    """What ran, every default written out: reading it again gives the same recipe."""
+    content: dict[str, Any] = found.model_dump(exclude_none=True)
+    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+    return text

@@ -10,7 +10,7 @@ from tunestack import watch
 from tunestack.cli import note
 from tunestack.connect import Connection
 from tunestack.errors import EndedBadly, UsageError
-from tunestack.recipe import RegistryId
+from tunestack.registry_id import RegistryId
 from tunestack.run_history import ENDED, JOB_VERSION, RunHistory
 
 OUTPUT = "trained_model"

@@ -11,7 +11,7 @@ from tunestack import azure_facts, cli
 from tunestack.connect import Connection
 from tunestack.errors import UsageError
 from tunestack.parameters import Input
-from tunestack.recipe import RegistryId
+from tunestack.registry_id import RegistryId
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 from tunestack import cli
 from tunestack.errors import UsageError, did_you_mean
-from tunestack.recipe import mapping
+from tunestack.settings_file import mapping
 
 PROJECT = "tunestack"
 _ML, _NETWORK = "machinelearningservices", "network"

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from tunestack import cli
 from tunestack.endpoint import Deployment, Endpoint
 from tunestack.errors import GateSaidNo, TunestackError, UsageError
-from tunestack.recipe import mapping, validated
 from tunestack.scoring import Scorer, request
+from tunestack.settings_file import mapping, validated
 
 BEFORE, SHIFT = "traffic_before", "traffic_shift"
 Weights = Mapping[str, int]

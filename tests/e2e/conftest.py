@@ -30,16 +30,16 @@ experiment: story
 base_model: {TINY}
 component: azureml://registries/azureml/components/chat_completion_pipeline/versions/0.0.82
 data: {{source: "package:chatterbot-corpus", percent: 20, validation_percent: 10}}
-compute: {{model_import: cpu, preprocess: cpu, finetune: gpu}}
-parameters:
-  apply_lora: true
-  lora_r: 4
+compute: {{model_import: cpu, preprocess: cpu, finetune: gpu, evaluate: gpu}}
+training:
   max_steps: 2
   per_device_train_batch_size: 4
   per_device_eval_batch_size: 4
   learning_rate: 0.001
   max_seq_length: 128
   logging_steps: 1
+optimization: {{apply_lora: true, lora_r: 4}}
+evaluation: {{min_clusters: 5, max_rows: 12, samples: 2, max_new_tokens: 8}}
 """
 CATALOG = """
 kind: model

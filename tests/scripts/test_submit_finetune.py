@@ -51,7 +51,7 @@ def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(submit, stack: Sta
 
 def test_the_same_run_has_the_same_name_and_another_seed_another(submit, recipe) -> None:
     first, again = submit(RECIPE).handle, submit(RECIPE).handle
-    other = submit(recipe(parameters={**CONTENT["parameters"], "seed": 7})).handle
+    other = submit(recipe(training={**CONTENT["training"], "seed": 7})).handle
     assert first == again
     assert first.rsplit("-", 1)[1] != other.rsplit("-", 1)[1]
 
@@ -70,10 +70,10 @@ def test_a_label_is_resolved_once_and_the_version_recorded(submit, recipe) -> No
         ({"base_model": "azureml://registries/nowhere/models/M/versions/1"}, "registry 'nowhere' does not exist"),
         ({"base_model": f"{REGISTRY}/models/Phi-3-mini-4k-instruct/versions/15"}, "archived.*--accept-archived"),
         ({"component": f"{REGISTRY}/components/chat_completion_pipeline/versions/9"}, "component '.*' does not exist"),
-        ({"parameters": {"num_epochs": 3}}, "'num_epochs' is not an input.*'num_train_epochs'"),
-        ({"parameters": {"num_train_epochs": 0}}, "'num_train_epochs' cannot be '0'.*minimum 1"),
-        ({"parameters": {"lr_scheduler_type": "nope"}}, "'lr_scheduler_type' cannot be 'nope'.*cosine"),
-        ({"parameters": {"number_of_gpu_to_use_finetuning": 4}}, "cannot be 4: size 'Standard_NC24ads_A100_v4' has 1"),
+        ({"training": {"num_epochs": 3}}, "'num_epochs' is not an input.*'num_train_epochs'"),
+        ({"training": {"num_train_epochs": 0}}, "'num_train_epochs' cannot be '0'.*minimum 1"),
+        ({"training": {"lr_scheduler_type": "nope"}}, "'lr_scheduler_type' cannot be 'nope'.*cosine"),
+        ({"training": {"number_of_gpu_to_use_finetuning": 4}}, "cannot be 4: size 'Standard_NC24ads_A100_v4' has 1"),
         ({"data": {**CONTENT["data"], "source": "hub:HuggingFaceH4/ultrachat_200k"}}, "the recipe .* wants"),
     ],
     ids=["model", "label", "registry", "archived", "component", "parameter", "range", "enum", "gpus", "data"],

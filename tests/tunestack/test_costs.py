@@ -176,10 +176,10 @@ def test_more_work_costs_more_and_steps_count_where_the_recipe_counts_steps() ->
     phi = recipe.read(RECIPES / "phi-4-ultrachat.yml")
     once = fine_tune_cost.of_recipe(phi, machines())
     thrice = fine_tune_cost.of_recipe(
-        phi.model_copy(update={"parameters": {**phi.parameters, "num_train_epochs": 3}}), machines()
+        phi.model_copy(update={"training": {**phi.training, "num_train_epochs": 3}}), machines()
     )
     few = fine_tune_cost.of_recipe(
-        phi.model_copy(update={"parameters": {**phi.parameters, "max_steps": 10}}), machines()
+        phi.model_copy(update={"training": {**phi.training, "max_steps": 10}}), machines()
     )
     assert isinstance(once, Range)
     assert isinstance(thrice, Range)

@@ -8,7 +8,7 @@ import pytest
 
 from tunestack import recipe
 from tunestack.errors import UsageError
-from tunestack.recipe import RegistryId
+from tunestack.registry_id import RegistryId
 
 ROOT = Path(__file__).parent.parent.parent
 RECIPES = sorted((ROOT / "pipelines" / "finetune").glob("*.yml"))
@@ -17,7 +17,7 @@ experiment: e
 base_model: azureml://registries/azureml/models/M/versions/1
 component: azureml://registries/azureml/components/C/versions/0.0.82
 data: {source: rows.jsonl, percent: 5}
-compute: {model_import: cpu, preprocess: cpu, finetune: gpu}
+compute: {model_import: cpu, preprocess: cpu, finetune: gpu, evaluate: gpu}
 """
 
 
@@ -53,8 +53,8 @@ def test_all_problems_are_reported_together(tmp_path):
 
 
 def test_an_unknown_key_is_refused_with_the_nearest_known_one(tmp_path):
-    (found,) = problems(tmp_path, GOOD + "parametrs: {}\n")
-    assert "unknown key 'parametrs'; did you mean 'parameters'?" in found
+    (found,) = problems(tmp_path, GOOD + "trainning: {}\n")
+    assert "unknown key 'trainning'; did you mean 'training'?" in found
     (found,) = problems(tmp_path, GOOD.replace("percent: 5", "percent: 5, validation: 3"))
     assert "'data.validation'; did you mean 'validation_percent'?" in found
 

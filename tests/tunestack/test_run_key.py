@@ -14,8 +14,8 @@ CONTENT = {
     "base_model": "azureml://registries/azureml/models/M/versions/1",
     "component": "azureml://registries/azureml/components/C/versions/1",
     "data": {"source": "rows.jsonl", "percent": 5},
-    "compute": {"model_import": "cpu", "preprocess": "cpu", "finetune": "gpu"},
-    "parameters": {"seed": 1, "learning_rate": 0.001},
+    "compute": {"model_import": "cpu", "preprocess": "cpu", "finetune": "gpu", "evaluate": "gpu"},
+    "training": {"seed": 1, "learning_rate": 0.001},
 }
 
 
@@ -24,7 +24,7 @@ def key(data="d", model="m", component="c", **changes):
 
 
 def test_words_and_order_do_not_make_another_run():
-    assert key() == key(description="other words", parameters={"learning_rate": 0.001, "seed": 1})
+    assert key() == key(description="other words", training={"learning_rate": 0.001, "seed": 1})
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_words_and_order_do_not_make_another_run():
         {"data": "other"},
         {"model": "other"},
         {"component": "other"},
-        {"parameters": {"seed": 2, "learning_rate": 0.001}},
+        {"training": {"seed": 2, "learning_rate": 0.001}},
         {"compute": {**CONTENT["compute"], "preprocess": "gpu"}},
     ],
     ids=lambda changes: next(iter(changes)),
