@@ -1,84 +1,57 @@
-"""Reading rows out of files: JSON lines, JSON, CSV and Parquet; every complaint names file and line."""
+"""Rows out of one local file, by its form: in chunks for whoever maps them, or one by one in the schema of ours."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from tunestack import arrow_rows, chunks, csv_rows, json_rows
+from tunestack.chunks import Chunk
+from tunestack.data_file import DataFile
 from tunestack.errors import UsageError
-from tunestack.rows import Row, row
-
-SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+from tunestack.formats import Format
 
 
-def read(file: Path) -> Iterator[Row]:
-    """The rows of one file, by its suffix. An empty file is an error."""
-    if not file.is_file():
-        raise UsageError(f"data file '{file}' does not exist")
-    if file.suffix not in SUFFIXES:
-        raise UsageError(f"data file '{file}' has an unknown suffix", fix=f"Known are {', '.join(SUFFIXES)}")
-    if file.stat().st_size == 0:
-        raise UsageError(f"data file '{file}' is empty")
-    count = 0
-    for place, raw in _raw(file):
-        count += 1
-        yield row(raw, f"'{file}' {place}")
+def read(file: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a file in the `messages` format; the first one that is bad is an error, as is a file without rows."""
+    found, opened, count = Format.of("messages", {}), DataFile.of(file), 0
+    for chunk in chunks_of(opened, found):
+        batch = chunks.batch(chunk, found)
+        if batch.bad:
+            raise UsageError(f"{batch.bad[0].place} {batch.bad[0].reason}")
+        count += batch.rows
+        yield from batch.table.to_pylist()
     if not count:
         raise UsageError(f"data file '{file}' has no rows")
 
 
-def _raw(file: Path) -> Iterator[tuple[str, Any]]:
-    if file.suffix == ".parquet":
-        return _parquet(file)
-    if file.suffix == ".csv":
-        return _csv(file)
-    return _json_lines(file) if file.suffix == ".jsonl" else _json(file)
+def chunks_of(file: DataFile, found: Format, groups: list[int] | None = None) -> Iterator[Chunk]:
+    """The rows of a file as it holds them, with the columns that the format needs; a missing column is an error."""
+    if file.form == "parquet":
+        return arrow_rows.parquet(file, found.needed, groups)
+    if file.form == "arrow":
+        return arrow_rows.arrow(file, found.needed)
+    if file.form in ("csv", "tsv"):
+        found.needed(csv_rows.columns(file), f"'{file.path}'")
+        return csv_rows.records(file)
+    return json_rows.lines(file) if file.form == "jsonl" else json_rows.values(file)
 
 
-def _json_lines(file: Path) -> Iterator[tuple[str, Any]]:
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                yield f"line {number}", orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                raise UsageError(f"'{file}' line {number} is not JSON: {error}") from error
+def count(file: DataFile) -> int:
+    """Rows of a file, bad ones included. Text has to be read for it, to its end."""
+    if file.form == "parquet":
+        return sum(arrow_rows.group_sizes(file))
+    if file.form == "arrow":
+        return arrow_rows.arrow_rows(file)
+    if file.form == "jsonl":
+        return sum(_lines(block.text) for block in file.blocks())
+    found = csv_rows.records(file) if file.form in ("csv", "tsv") else json_rows.values(file)
+    return sum(chunk.rows for chunk in found)
 
 
-def _json(file: Path) -> Iterator[tuple[str, Any]]:
-    try:
-        content = orjson.loads(file.read_bytes())
-    except orjson.JSONDecodeError:
-        yield from _json_lines(file)  # many data sets call their JSON lines .json
-        return
-    items = content if isinstance(content, list) else [content]
-    yield from ((f"item {number}", item) for number, item in enumerate(items, 1))
-
-
-def _csv(file: Path) -> Iterator[tuple[str, Any]]:
-    csv.field_size_limit(2**31 - 1)
-    try:
-        with file.open(newline="", encoding="utf-8") as lines:
-            yield from ((f"row {number}", item) for number, item in enumerate(csv.DictReader(lines), 1))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UsageError(f"'{file}' is not CSV: {error}") from error
-
-
-def _parquet(file: Path) -> Iterator[tuple[str, Any]]:
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        batches = parquet.ParquetFile(file).iter_batches(batch_size=1000)
-        number = 0
-        for batch in batches:
-            for item in batch.to_pylist():
-                number += 1
-                yield f"row {number}", item
-    except pyarrow.ArrowException as error:
-        raise UsageError(f"'{file}' is not Parquet: {error}") from error
+def _lines(text: bytes) -> int:
+    """Lines that are not empty."""
+    if b"\n\n" not in text and b"\n\r" not in text and b"\n " not in text and b"\n\t" not in text and text[:1] > b" ":
+        return text.count(b"\n") + (not text.endswith(b"\n"))
+    return sum(1 for line in text.split(b"\n") if line and not line.isspace())

@@ -1,6 +1,6 @@
 """Where rows come from: a data set on the Hugging Face hub, a local file or folder, or a package of conversations.
 
-A source that has the four splits keeps them; any other is split by the hash of each row's first question.
+`open` gives the rows of each role in batches; what is checked, dropped and written is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -11,13 +11,17 @@ from dataclasses import dataclass
 from importlib import metadata
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from tunestack import row_files, rows
 from tunestack.errors import CloudError, TunestackError, UsageError
 from tunestack.rows import Row
+
+if TYPE_CHECKING:
+    from tunestack.recipe import Data
+    from tunestack.splits import Tables
 
 SPLITS = ("train_sft", "test_sft", "train_gen", "test_gen")
 # Upper ends of each split's share of a pool, in percent of the hash range: 80, 10, 5, 5.
@@ -53,6 +57,19 @@ class Source:
     def __str__(self) -> str:
         text = self.place if self.kind == "path" else f"{self.kind}:{self.place}"
         return f"{text}@{self.version}" if self.version else text
+
+
+def open(data: Data) -> Tables:  # noqa: A001 - as in `tarfile.open`
+    """The source of a recipe's `data`, its files found and checked; rows are read by `Tables.batches`."""
+    from tunestack import corpus, local_data
+    from tunestack.formats import Format
+    from tunestack.splits import Tables
+
+    source, found = Source.parse(data.source), Format.of(data.format, data.columns)
+    if source.kind == "package":
+        split = corpus.Corpus()
+        return Tables(data, str(source), source.name, {split.name: split})
+    return Tables(data, str(source), source.name, local_data.splits(Path(source.place), found))
 
 
 def splits(source: Source, percent: float) -> Mapping[str, Iterable[Row]]:

@@ -1,0 +1,89 @@
+"""Rows of Parquet files and of the Arrow files that `datasets` saves: the columns asked for, a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from tunestack.chunks import ROWS, Chunk
+from tunestack.data_file import DataFile
+from tunestack.errors import UsageError
+
+Wanted = Callable[[Sequence[str], str], Sequence[str]]
+
+
+def parquet(file: DataFile, wanted: Wanted, groups: Iterable[int] | None = None) -> Iterator[Chunk]:
+    """The rows of a Parquet file, or of some of its row groups; `wanted` picks from the columns that it has."""
+    with _opened(file, "Parquet") as opened:
+        columns = list(wanted(opened.schema_arrow.names, f"'{file.path}'"))
+        yield from of_parquet(opened, f"'{file.path}' row", columns, groups)
+        file.read += file.size
+        file.check_unchanged()
+
+
+def of_parquet(opened: Any, where: str, columns: list[str], groups: Iterable[int] | None) -> Iterator[Chunk]:
+    """The rows of an opened Parquet file, numbered by their place in the whole file."""
+    chosen = range(opened.metadata.num_row_groups) if groups is None else groups
+    begins = [1]
+    for group in range(opened.metadata.num_row_groups):
+        begins.append(begins[-1] + opened.metadata.row_group(group).num_rows)
+    for group in chosen:
+        at = begins[group]
+        for batch in opened.iter_batches(batch_size=ROWS, row_groups=[group], columns=columns, use_threads=False):
+            yield Chunk(where, range(at, at + batch.num_rows), table=batch)
+            at += batch.num_rows
+
+
+def group_sizes(file: DataFile) -> list[int]:
+    """Rows in each row group of a Parquet file."""
+    with _opened(file, "Parquet") as opened:
+        found = opened.metadata
+        return [found.row_group(group).num_rows for group in range(found.num_row_groups)]
+
+
+def arrow(file: DataFile, wanted: Wanted) -> Iterator[Chunk]:
+    """The rows of an Arrow file, in the form of streams or of files."""
+    with _opened(file, "Arrow") as opened:
+        columns = list(wanted(opened.schema.names, f"'{file.path}'"))
+        at = 1
+        for batch in _batches(opened):
+            for start in range(0, batch.num_rows, ROWS):
+                part = batch.slice(start, ROWS).select(columns)
+                yield Chunk(f"'{file.path}' row", range(at, at + part.num_rows), table=part)
+                at += part.num_rows
+        file.read += file.size
+        file.check_unchanged()
+
+
+def arrow_rows(file: DataFile) -> int:
+    """Rows of an Arrow file."""
+    with _opened(file, "Arrow") as opened:
+        return sum(batch.num_rows for batch in _batches(opened))
+
+
+def _batches(opened: Any) -> Iterator[Any]:
+    if hasattr(opened, "num_record_batches"):
+        return (opened.get_batch(index) for index in range(opened.num_record_batches))
+    return iter(opened)
+
+
+@contextmanager
+def _opened(file: DataFile, what: str) -> Iterator[Any]:
+    import pyarrow
+    from pyarrow import ipc
+    from pyarrow import parquet as pq
+
+    file.check_unchanged()
+    try:
+        with pyarrow.memory_map(str(file.path)) as content:
+            if what == "Parquet":
+                # Column chunks are read as they are decoded, so that a large row group is not held whole.
+                yield pq.ParquetFile(content, pre_buffer=False)
+            else:
+                is_file = content.read(6) == b"ARROW1"
+                content.seek(0)
+                yield ipc.open_file(content) if is_file else ipc.open_stream(content)
+    except (pyarrow.ArrowException, OSError) as error:
+        file.check_unchanged()
+        raise UsageError(f"'{file.path}' is not {what}: {' '.join(str(error).split())[:200]}") from error

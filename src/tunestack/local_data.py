@@ -1,0 +1,108 @@
+"""Local data: one file, or a folder of files whose names say which split they belong to, or what `datasets` saved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePath
+
+from tunestack import arrow_rows, data_file, row_files
+from tunestack.chunks import Chunk
+from tunestack.data_file import DataFile
+from tunestack.errors import UsageError
+from tunestack.formats import Format
+from tunestack.sampling import Part, first
+
+# Numbers of shards at the end of a name: train-00000-of-00003, train-00000-of-00003-3d4cd8309148a71f, part-0001.
+_SHARD = re.compile(r"[-_.]?(part[-_.])?\d{4,}([-_.]of[-_.]\d{4,})?([-_.][0-9a-f]{16})?$")
+# What our own folders of prepared data and `datasets` hold beside rows.
+_NOT_ROWS = {"data.json", "card.json", "rejected.jsonl", "sample_score.json", "package.json"}
+_NOT_ROWS |= {"dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json"}
+
+
+@dataclass
+class FileSplit:
+    """Rows of some files, one file after the other."""
+
+    name: str
+    files: Sequence[DataFile]
+    format: Format
+
+    @property
+    def read(self) -> int:
+        return sum(file.read for file in self.files)
+
+    def sizes(self) -> Sequence[int] | None:
+        return None if self._groups is None else [rows for _, _, rows in self._groups]
+
+    def count(self) -> int:
+        before = [file.read for file in self.files]
+        rows = sum(row_files.count(file) for file in self.files)
+        for file, read in zip(self.files, before, strict=True):
+            file.read = read  # counted once, when its rows are read
+        return rows
+
+    def chunks(self, parts: Sequence[Part] | None) -> Iterator[Chunk]:
+        if parts is None or self._groups is None:
+            for file in self.files:
+                yield from row_files.chunks_of(file, self.format)
+            return
+        for part in parts:
+            file, group, _ = self._groups[part.group]
+            yield from first(row_files.chunks_of(file, self.format, [group]), part.rows)
+
+    @cached_property
+    def _groups(self) -> list[tuple[DataFile, int, int]] | None:
+        """File, row group in it and rows in that, where all files are Parquet."""
+        if any(file.form != "parquet" for file in self.files):
+            return None
+        return [(file, group, rows) for file in self.files for group, rows in enumerate(arrow_rows.group_sizes(file))]
+
+
+def splits(path: Path, found: Format) -> Mapping[str, FileSplit]:
+    """The splits of a file or folder, in the order of their names."""
+    if not path.exists():
+        raise UsageError(f"data source '{path}' does not exist", fix="Write hub:OWNER/NAME for a data set on the hub")
+    if path.is_file():
+        return {path.stem: FileSplit(path.name, [DataFile.of(path)], found)}
+    named = named_splits(file.relative_to(path) for file in _files(path))
+    if not named:
+        forms = ", ".join(f".{form}" for form in data_file.FORMS)
+        raise UsageError(f"folder '{path}' holds no data file", fix=f"Known are {forms}, also compressed")
+    return {name: FileSplit(name, [DataFile.of(path / file) for file in files], found) for name, files in named.items()}
+
+
+def named_splits(files: Iterable[PurePath]) -> dict[str, list[PurePath]]:
+    """Files by split: a name without shard numbers, else the folder's, else `train` or `test` where one says so."""
+    named: dict[str, list[PurePath]] = {}
+    for file in sorted(files, key=str):
+        named.setdefault(split_of(file), []).append(file)
+    if "train" not in named and "test" not in named:
+        # my_data_train.jsonl and my_data_test.jsonl, where each stands once
+        for word in ("train", "test"):
+            saying = [name for name in named if word in re.split(r"[^a-z]+", name.lower())]
+            if len(saying) == 1 and len(named) <= 3:
+                named[word] = named.pop(saying[0])
+    return dict(sorted(named.items()))
+
+
+def split_of(file: PurePath) -> str:
+    """The split that a file's place names: `data/train-00000-of-00003.parquet` and `train/0000.parquet` are of train."""
+    stem = file.name.split(".", 1)[0]
+    name = _SHARD.sub("", stem)
+    if name in ("", "data", "part") and file.parent.name:
+        return file.parent.name
+    return name or stem
+
+
+def _files(folder: Path) -> list[Path]:
+    return [
+        file
+        for file in folder.rglob("*")
+        if file.is_file()
+        and data_file.kind(file)[0]
+        and file.name not in _NOT_ROWS
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    ]
