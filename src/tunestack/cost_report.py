@@ -115,7 +115,11 @@ def fine_tune(file: Path, dials: dict[str, Any], prices: PriceBook, rows: int | 
     found = recipe.read(file)
     low = dials["gpuPriority"] == "LowPriority"
     machines = Machines(
-        dials["gpuSize"], prices.size(dials["gpuSize"], low_priority=low), prices.size(dials["cpuSize"])
+        dials["gpuSize"],
+        prices.size(dials["gpuSize"], low_priority=low),
+        prices.size(dials["cpuSize"]),
+        dials["cpuSize"],
+        low,
     )
     span = of_recipe(found, machines, rows)
     name = f"one fine-tune of {found.name}"

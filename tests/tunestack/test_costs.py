@@ -7,15 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tunestack import costs, fine_tune_cost, recipe, stack_plan
-from tunestack.azure_facts import Figure, price_of_size
+from tunestack import costs, stack_plan
 from tunestack.errors import UsageError
-from tunestack.fine_tune_cost import Machines, Range
 from tunestack.prices import PriceBook
 from tunestack.stack_plan import Item
 
 ROOT = Path(__file__).parents[2]
-RECIPES = ROOT / "pipelines" / "finetune"
 A100 = "Standard_NC24ads_A100_v4"
 
 
@@ -154,51 +151,3 @@ def test_a_stacks_dials_are_its_own_over_the_projects() -> None:
     found = stack_plan.dials(ROOT, "dev")
     assert found["cpuSize"] == "Standard_D4ds_v5"
     assert found["owner"] == "your-team"
-
-
-# -- one fine-tune
-
-
-def machines(gpu: str = A100, cpu: str = "Standard_D4ds_v5") -> Machines:
-    return Machines(gpu, price_of_size(gpu), price_of_size(cpu))
-
-
-def test_a_fine_tune_is_a_range_that_says_what_it_assumes() -> None:
-    found = fine_tune_cost.of_recipe(recipe.read(RECIPES / "phi-4-ultrachat.yml"), machines())
-    assert isinstance(found, Range)
-    assert 0 < found.dollars[0] < found.dollars[1]
-    assert 0 < found.hours[0] < found.hours[1]
-    assert "9,353 rows" in found.assumes
-    assert "2,048 tokens" in found.assumes
-
-
-def test_more_work_costs_more_and_steps_count_where_the_recipe_counts_steps() -> None:
-    phi = recipe.read(RECIPES / "phi-4-ultrachat.yml")
-    once = fine_tune_cost.of_recipe(phi, machines())
-    thrice = fine_tune_cost.of_recipe(
-        phi.model_copy(update={"training": {**phi.training, "num_train_epochs": 3}}), machines()
-    )
-    few = fine_tune_cost.of_recipe(
-        phi.model_copy(update={"training": {**phi.training, "max_steps": 10}}), machines()
-    )
-    assert isinstance(once, Range)
-    assert isinstance(thrice, Range)
-    assert isinstance(few, Range)
-    assert few.dollars[1] < once.dollars[1] < thrice.dollars[1]
-    assert "10 rows" in few.assumes
-
-
-def test_rows_that_are_not_known_are_asked_for_and_may_be_given() -> None:
-    phi = recipe.read(RECIPES / "phi-4-ultrachat.yml")
-    own = phi.model_copy(update={"data": phi.data.model_copy(update={"source": "data/mine.jsonl"})})
-    assert fine_tune_cost.of_recipe(own, machines()) == "how many rows 'data/mine.jsonl' has is not known: give --rows"
-    given = fine_tune_cost.of_recipe(own, machines(), rows=1000)
-    assert isinstance(given, Range)
-    assert "1,000 rows" in given.assumes
-
-
-def test_a_fine_tune_on_a_machine_without_a_price_has_none() -> None:
-    phi = recipe.read(RECIPES / "phi-4-ultrachat.yml")
-    assert fine_tune_cost.of_recipe(phi, Machines(A100, None, Figure(1, "hour", "x"))) == (
-        "the price of its machines is not known"
-    )

@@ -1,0 +1,304 @@
+"""GPU memory that training and serving take, term by term, each with its formula; docs/gpu-memory.md has the sources.
+
+A term is a range where something that decides it is not public. All figures are GiB; what is measured stands in
+docs/gpu-memory.md, everything here is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tunestack.architecture import Architecture
+from tunestack.azure_facts import Gpu
+
+GIB = 2**30
+TRAINING_OVERHEAD, SERVING_OVERHEAD = 2.0, 1.5  # CUDA's context, buffers, fragments
+LAYER, SCORES = 34, 5  # bytes per b·s·h, and per b·heads·s², of one layer at 16 bit (Korthikanti et al. 2022)
+LOGITS, LOGITS_ONLY = 10, 6  # bytes per b·s·V: 16 bit, float32 and its gradient; without the gradient
+GATHERED = 1e9  # ZeRO-3 file of the component: stage3_max_live_parameters, and as much again for reuse and prefetch
+UNSET = 512  # tokens, where the tokenizer has no limit and the recipe gives none
+FLASH_CAPABILITY = 8.0  # Ampere; bfloat16 as well
+
+
+@dataclass(frozen=True)
+class Term:
+    """One part of the memory, at least and at most, GiB, with the formula that gave it."""
+
+    name: str
+    least: float
+    most: float
+    formula: str
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return {"name": self.name, "gib": [round(self.least, 2), round(self.most, 2)], "formula": self.formula}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The terms of one GPU, and those of the machine's own memory."""
+
+    gpu: tuple[Term, ...]
+    host: tuple[Term, ...] = ()
+
+    @property
+    def least(self) -> float:
+        return sum(term.least for term in self.gpu)
+
+    @property
+    def most(self) -> float:
+        return sum(term.most for term in self.gpu)
+
+    @property
+    def host_least(self) -> float:
+        return sum(term.least for term in self.host)
+
+    @property
+    def host_most(self) -> float:
+        return sum(term.most for term in self.host)
+
+    @property
+    def text(self) -> str:
+        """`32.4 GiB = weights 27.3 + ...`."""
+        parts = " + ".join(f"{term.name} {span(term.least, term.most)}" for term in self.gpu if term.most >= 0.005)
+        return f"{span(self.least, self.most)} GiB = {parts}"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return {
+            "gib": [round(self.least, 2), round(self.most, 2)],
+            "terms": [term.record for term in self.gpu],
+            "host_gib": [round(self.host_least, 2), round(self.host_most, 2)],
+            "host_terms": [term.record for term in self.host],
+        }
+
+
+def span(least: float, most: float) -> str:
+    """`12`, or `12 to 23` where the two differ as shown."""
+    low, high = (f"{value:.1f}" if value < 100 else f"{value:.0f}" for value in (least, most))
+    return low if low == high else f"{low} to {high}"
+
+
+@dataclass(frozen=True)
+class Training:
+    """What of a recipe decides memory; `stage` is 0 without DeepSpeed and None with a configuration of one's own."""
+
+    lora: bool = False
+    rank: int = 8
+    targets: tuple[str, ...] | None = None
+    precision: int = 32
+    stage: int | None = 0
+    batch: int = 1
+    eval_batch: int = 1
+    sequence: int = UNSET
+    gpus: int = 1
+    nodes: int = 1
+    optimizer: str = "adamw_torch"
+    checkpointing: bool = False  # by the model's hf_trainer_args, whatever its type
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any], gpus: int, longest: int, config: Mapping[str, Any]) -> Training:
+        """From the inputs as they are sent; `longest` is the model's own limit in tokens, `config` finetune_config."""
+
+        def text(name: str, default: str) -> str:
+            return str(parameters.get(name, default)).lower()
+
+        deepspeed = text("apply_deepspeed", "false") in ("true", "1")
+        own = bool(parameters.get("deepspeed"))
+        asked = int(text("max_seq_length", "-1"))
+        own_limit = longest if longest <= 1_000_000 else UNSET
+        targets = config.get("lora_target_modules")
+        forced = (config.get("hf_trainer_args") or {}).get("gradient_checkpointing", False)
+        return cls(
+            lora=text("apply_lora", "false") in ("true", "1"),
+            rank=int(text("lora_r", "8")),
+            targets=tuple(targets) if isinstance(targets, list) else None,
+            precision=int(text("precision", "32")),
+            stage=(None if own else int(text("deepspeed_stage", "2"))) if deepspeed else 0,
+            batch=int(text("per_device_train_batch_size", "1")),
+            eval_batch=int(text("per_device_eval_batch_size", "1")),
+            sequence=min(asked, own_limit) if asked > 0 else own_limit,
+            gpus=gpus,
+            nodes=int(text("num_nodes_finetune", "1")),
+            optimizer=text("optim", "adamw_torch"),
+            checkpointing=str(forced).lower() == "true",
+        )
+
+
+def training(shape: Architecture, run: Training, gpu: Gpu | None) -> Estimate:
+    """One GPU of a machine while the component trains, and what its ZeRO files move to the machine's memory.
+
+    A DeepSpeed file of one's own is counted from ZeRO-3 to ZeRO-2. `gpu` None stands for one that can do everything.
+    """
+    if run.stage is None:
+        low, high = (_training(shape, run, stage, gpu) for stage in (3, 2))
+        return Estimate(_either(low.gpu, high.gpu), _either(low.host, high.host))
+    return _training(shape, run, run.stage, gpu)
+
+
+def _training(shape: Architecture, run: Training, stage: int, gpu: Gpu | None) -> Estimate:
+    weights = shape.parameters
+    wide = _width(shape, run, stage, gpu)
+    terms = [_weights(weights, wide, stage)]
+    host = []
+    if stage == 3:
+        host.append(_term("weights", wide[0] * weights, wide[1] * weights, "ZeRO-3 keeps them in pinned memory"))
+    if run.lora:
+        few, many = shape.adapters(run.rank, run.targets)
+        each = (4 if run.precision == 16 else 8) if stage else 16
+        said = f"{each}·N bytes, N = {few / 1e6:.1f} to {many / 1e6:.1f} million adapter weights"
+        terms.append(_term("LoRA", each * few, each * many, said))
+        if stage:
+            host.append(_term("optimizer", 12 * few, 12 * many, "12·N bytes, offloaded Adam"))
+    else:
+        ours, theirs = _full(weights, wide, run, stage)
+        terms += ours
+        host += theirs
+    return Estimate((*terms, *_activations(shape, run, gpu), _logits(shape, run), _overhead()), tuple(host))
+
+
+def _width(shape: Architecture, run: Training, stage: int, gpu: Gpu | None) -> tuple[int, int]:
+    """Bytes per weight: DeepSpeed casts to 16 bit, flash attention loads so, else transformers 4.55 takes float32."""
+    if run.precision != 16:
+        return 4, 4
+    if stage:
+        return 2, 2
+    can = gpu is None or gpu.capability >= FLASH_CAPABILITY
+    if not can or shape.is_checkpointed is False:
+        return 4, 4
+    return (2, 4) if shape.is_checkpointed is None else (2, 2)
+
+
+def _weights(weights: int, wide: tuple[int, int], stage: int) -> Term:
+    if stage == 3:
+        live = min(weights, GATHERED)
+        most = min(weights, 2 * GATHERED)
+        return _term("weights in use", wide[0] * live, wide[1] * most, "ZeRO-3 gathers 1e9 to 2e9 weights at a time")
+    shown = f"{wide[0]}" if wide[0] == wide[1] else f"{wide[0]} or {wide[1]}"
+    return _term("weights", wide[0] * weights, wide[1] * weights, f"{shown}·P bytes, P = {weights:,}")
+
+
+def _full(weights: int, wide: tuple[int, int], run: Training, stage: int) -> tuple[list[Term], list[Term]]:
+    """Gradients and optimizer where all weights are trained."""
+    if stage:
+        share = run.gpus * run.nodes
+        gradients = _term("gradients", 0, wide[1] * weights / share, f"none to {wide[1]}·P bytes over {share} GPUs")
+        host = _term("optimizer", 12 * weights / run.nodes, 16 * weights / run.nodes, "12 to 16·P bytes, offloaded")
+        return [gradients], [host]
+    gradients = _term("gradients", wide[0] * weights, wide[1] * weights, "as the weights")
+    if run.optimizer == "adafactor":
+        return [gradients, _term("optimizer", 0, 0.5 * weights, "adafactor: rows and columns")], []
+    return [gradients, _term("optimizer", 2 * wide[0] * weights, 2 * wide[1] * weights, "Adam: twice the weights")], []
+
+
+def _activations(shape: Architecture, run: Training, gpu: Gpu | None) -> list[Term]:
+    """What the forward pass keeps; with checkpointing the inputs of all layers and one layer that is recomputed."""
+    double = 1 if run.precision == 16 else 2
+    layers, area = shape.num_hidden_layers, run.batch * run.sequence * shape.hidden_size
+    kept, layer = 2 * area * layers * double, LAYER * area * double
+    scores = SCORES * run.batch * shape.num_attention_heads * run.sequence**2 * double
+    on = (kept + layer, 1, "(2·b·s·h·L + 34·b·s·h)", "with checkpointing")
+    off = (layer * layers, layers, "34·b·s·h·L", "without checkpointing")
+    decided = checkpointing(shape, run)
+    cases = [off] if decided is False else [on] if decided else [on, off]
+    times = "" if double == 1 else " · 2 at 32 bit"
+    said = "; ".join(f"{formula}{times} {when}" for _, _, formula, when in cases)
+    said = f"{said}; b {run.batch}, s {run.sequence}, h {shape.hidden_size}, L {layers}"
+    terms = [_term("activations", cases[0][0], cases[-1][0], said)]
+    flash = run.precision == 16 and (gpu is None or gpu.capability >= FLASH_CAPABILITY)
+    if shape.remote_code and not flash:
+        most = scores * cases[0][1]
+        terms.append(_term("attention scores", 0, most, "none, or 5·b·heads·s² per layer without flash attention"))
+    return terms
+
+
+def checkpointing(shape: Architecture, run: Training) -> bool | None:
+    """Whether gradient checkpointing is on; None where the model's type decides and nobody published it.
+
+    The component never switches it on for LoRA alone; `hf_trainer_args` of the model may.
+    """
+    if run.lora and run.stage == 0:
+        return bool(run.checkpointing)
+    return True if run.checkpointing else shape.is_checkpointed
+
+
+def _logits(shape: Architecture, run: Training) -> Term:
+    trained, evaluated = (LOGITS * run.batch, LOGITS_ONLY * run.eval_batch)
+    said = f"10·b·s·V bytes, 6·b·s·V in evaluation; V {shape.vocab_size}"
+    size = max(trained, evaluated) * run.sequence * shape.vocab_size
+    return _term("logits", size, size, said)
+
+
+def _overhead() -> Term:
+    return Term("overhead", TRAINING_OVERHEAD, TRAINING_OVERHEAD, "CUDA and fragmentation")
+
+
+@dataclass(frozen=True)
+class Serving:
+    """One machine that serves: how many GPUs share one copy of the model, and tokens that one request may have."""
+
+    ways: int
+    context: int
+    estimate: Estimate
+
+    def contexts(self, gpu: Gpu) -> int:
+        """Requests of full length that fit in the KV cache at once."""
+        fixed = sum(term.most for term in self.estimate.gpu if term.name != "KV cache")
+        (cache,) = (term.most for term in self.estimate.gpu if term.name == "KV cache")
+        return max(int((gpu.usable - fixed) / cache), 0)
+
+
+def serving(shape: Architecture, gpus: int, environment: Mapping[str, str] | None = None) -> Serving:
+    """The foundation-model-inference image (vLLM) with one request of full length; `environment` is the deployment's.
+
+    TENSOR_PARALLEL is lowered until it divides both head counts. Without it the image takes 1 for type phi3, whose
+    head counts are the table's fused ones, and all GPUs for the others.
+    """
+    told = environment or {}
+    asked = _count(told.get("TENSOR_PARALLEL")) or (1 if shape.fused else gpus)
+    ways = next(width for width in range(max(min(asked, gpus), 1), 0, -1) if shape.splits(width))
+    context = _count(told.get("MAX_MODEL_LEN")) or shape.max_position_embeddings
+    weights = 2 * shape.parameters / ways
+    cache = shape.kv_bytes() * context / ways
+    over = f" over {ways} GPUs" if ways > 1 else ""
+    estimate = Estimate(
+        (
+            _term("weights", weights, weights, f"2·P bytes{over}, P = {shape.parameters:,}"),
+            _term("KV cache", cache, cache, f"{shape.kv_bytes() / 1024:g} KiB · {context:,} tokens{over}"),
+            Term("overhead", SERVING_OVERHEAD, SERVING_OVERHEAD, "CUDA, graphs, a step's activations"),
+        )
+    )
+    return Serving(ways, context, estimate)
+
+
+def on_cpu(shape: Architecture, context: int) -> Estimate:
+    """A machine without a GPU that serves: float32 weights and cache, in its own memory."""
+    weights, cache = 4 * shape.parameters, shape.kv_bytes(4) * context
+    terms = (
+        _term("weights", weights, weights, f"4·P bytes, P = {shape.parameters:,}"),
+        _term("KV cache", cache, cache, f"{shape.kv_bytes(4) / 1024:g} KiB · {context:,} tokens"),
+        Term("overhead", SERVING_OVERHEAD, SERVING_OVERHEAD, "Python, torch"),
+    )
+    return Estimate((), terms)
+
+
+def _count(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() and int(text) > 0 else None
+
+
+def _term(name: str, least: float, most: float, formula: str) -> Term:
+    return Term(name, least / GIB, most / GIB, formula)
+
+
+def _either(low: tuple[Term, ...], high: tuple[Term, ...]) -> tuple[Term, ...]:
+    """Two sets of terms as one: of each name from the least of both to the most."""
+    names = dict.fromkeys(term.name for term in (*low, *high))
+    found = []
+    for name in names:
+        ours = [term for term in low if term.name == name], [term for term in high if term.name == name]
+        both = [term for terms in ours for term in terms]
+        least = min(term.least for term in both) if all(ours) else 0.0
+        found.append(Term(name, least, max(term.most for term in both), " or ".join({t.formula: 0 for t in both})))
+    return tuple(found)
