@@ -18,10 +18,7 @@ SERVE = Path(__file__).parent.parent / "pipelines" / "serve"
 
 def parser() -> cli.Parser:
     flags = cli.Parser(__doc__)
-    flags.add_argument("--recipe", type=Path, required=True, metavar="FILE", help="the recipe to check")
-    flags.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one value (repeatable)"
-    )
+    flags.recipe_flags("the recipe to check", required=True)
     flags.add_argument("--deployment", type=Path, metavar="FILE", help="settings (else pipelines/serve/BASE-MODEL.yml)")
     flags.add_argument("--data", type=Path, metavar="FOLDER", help="the folder that prepare_data printed")
     flags.add_argument("--stack", metavar="NAME", help="whose dials to read (else the stack that is connected to)")

@@ -34,11 +34,30 @@ class Check:
 @cache
 def checks() -> tuple[Check, ...]:
     """All checks, in the order in which they are shown."""
+    from tunestack import preflight_budget as budget
+    from tunestack import preflight_clusters as clusters
     from tunestack import preflight_models as models
+    from tunestack import preflight_names as names
+    from tunestack import preflight_quota as quota
+    from tunestack import preflight_roles as roles
+    from tunestack import preflight_sizes as sizes
 
     return (
         Check("table-age", "is the dated table of sizes, models and prices recent", models.table_age),
         Check("base-model", "may the base model still be started from", models.base_model),
+        Check("clusters", "are the clusters there and well", clusters.state),
+        Check("training-size", "is the training size retired, or about to be", sizes.training_size),
+        Check("serving-size", "is the serving size retired, or about to be", sizes.serving_size),
+        Check("training-allow-list", "may the model be fine-tuned on that size", models.training_allow_list),
+        Check("serving-allow-list", "may the model be served on that size", models.serving_allow_list),
+        Check("training-region", "does the region offer the training size", sizes.training_region),
+        Check("serving-region", "does the region offer the serving size", sizes.serving_region),
+        Check("training-quota", "is there quota for the nodes of a run", quota.training_quota),
+        Check("serving-quota", "is there quota for blue plus green, with their reserves", quota.serving_quota),
+        Check("limits", "are there counts left of endpoints, deployments and instances", quota.limits),
+        Check("roles", "may whoever is signed in do the steps to come", roles.caller_roles),
+        Check("names", "can everything be called what it will be called", names.lengths),
+        Check("budget", "does the upper end of a run's cost fit the budgets", budget.budget),
     )
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def subject(options: argparse.Namespace, serve: Path) -> Subject:
     """What `scripts/preflight.py` checks; `serve` is the folder with deployment settings per base model."""
-    found = recipe.read(options.recipe, options.set)
+    found = recipe.read(options.recipe, options.settings)
     data = data_folder.read(options.data) if options.data else None
     settings = deployment(options.deployment, serve, found)
     cloud = None if options.offline else _connected(options)

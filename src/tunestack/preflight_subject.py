@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 Verdict = Literal["ok", "warning", "error", "unknown", "not asked"]
 BLOCKING: tuple[Verdict, ...] = ("error", "unknown")
-RESERVE_PERCENT = 120  # of the instances of a deployment, 20 % are counted for upgrades
 
 
 @dataclass(frozen=True)
@@ -89,15 +88,15 @@ class Subject:
 
     @cached_property
     def training(self) -> Machines | None:
-        """The machines of the fine-tuning step; None where no dial and no cluster says."""
-        role = self.recipe.compute.finetune
-        if self.live:
-            found = self.live.cluster(role)
-            if found:
-                return found
+        """The machines of the fine-tuning step; None where no cluster and no dial says."""
+        return self.machines(self.recipe.compute.finetune)
+
+    def machines(self, role: str) -> Machines | None:
+        """The cluster that plays a role, when it has most nodes: the one that is there, else as the dials have it."""
+        found = self.live.cluster(role) if self.live else None
         size = self.dials.get(f"{role}Size")
-        if not size:
-            return None
+        if found or not size:
+            return found
         low = role == "gpu" and self.dials.get("gpuPriority") == "LowPriority"
         return Machines(str(size), int(self.dials.get(f"{role}Nodes") or 1), low, f"Pulumi.{self.stack}.yaml")
 

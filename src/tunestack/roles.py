@@ -80,7 +80,7 @@ def once_spread(
             return act()
         except Exception as error:
             role = _lacking(error)
-            if role is None or not _is_young(created, waiting.now()) or waiting.now() - began >= patience:
+            if role is None or not is_young(created, waiting.now()) or waiting.now() - began >= patience:
                 raise
             if not told:
                 note(
@@ -115,7 +115,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or current.__context__
 
 
-def _is_young(created: str | None, now: float) -> bool:
+def is_young(created: str | None, now: float) -> bool:
+    """Whether roles that were made with a workspace may still be spreading at a time, in Unix seconds."""
     if not created:
         return False
     made = datetime.fromisoformat(created)

@@ -1,0 +1,109 @@
+"""Checks of machine sizes: retired or about to be, usable by the images here, and offered in the region."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tunestack import azure_facts
+from tunestack.preflight_models import SOON, TABLE
+from tunestack.preflight_subject import Finding, Machines, Subject
+
+_NO_TRAINING = "no dial and no cluster says which machines train"
+_NO_SERVING = "there are no deployment settings for this base model"
+
+
+def training_size(subject: Subject) -> Finding:
+    """The fine-tuning size: a retired one is an error, one that retires within 90 days a warning."""
+    return _life("training-size", subject, subject.training, _NO_TRAINING)
+
+
+def serving_size(subject: Subject) -> Finding:
+    """The deployment's size, likewise."""
+    return _life("serving-size", subject, subject.serving, _NO_SERVING)
+
+
+def training_region(subject: Subject) -> Finding:
+    """Whether the region offers the fine-tuning size."""
+    return _offered("training-region", subject, subject.training, _NO_TRAINING)
+
+
+def serving_region(subject: Subject) -> Finding:
+    """Whether the region offers the deployment's size."""
+    return _offered("serving-region", subject, subject.serving, _NO_SERVING)
+
+
+def _life(check: str, subject: Subject, machines: Machines | None, missing: str) -> Finding:
+    if machines is None:
+        return Finding(check, "unknown", missing, fix="Name the settings with --deployment, the stack with --stack")
+    size, fact = machines.size, azure_facts.facts()["sizes"].get(machines.size.lower())
+    source = f"{TABLE}, sizes, of {azure_facts.facts()['as_of']}"
+    mend = f"Take another size in {machines.source}"
+    if fact is None:
+        if subject.live and size.lower() in subject.live.sizes:
+            said = f"'{size}' is offered in '{subject.region}' today; when it retires is not in the table"
+            return Finding(check, "warning", said, "vmSizes, asked now", f"Add its dates to {TABLE}")
+        said = f"'{size}' is not in the table, so nobody at hand knows whether it is retired"
+        return Finding(check, "unknown", said, source, f"{mend}, ask online, or add it to {TABLE}")
+    retired = fact.get("retired")
+    if retired and retired <= subject.today:
+        return Finding(check, "error", f"'{size}' was retired by Azure on {retired}", source, mend)
+    if fact.get("unsupported"):
+        return Finding(check, "error", f"'{size}' cannot be used here: {fact['unsupported']}", source, mend)
+    if retired and retired - subject.today <= SOON:
+        days = (retired - subject.today).days
+        return Finding(check, "warning", f"'{size}' retires in {days} days, on {retired}", source, mend)
+    until = f"; it retires on {retired}" if retired else ", and no date is announced"
+    return Finding(check, "ok", f"'{size}' can be had{until}", source)
+
+
+def _offered(check: str, subject: Subject, machines: Machines | None, missing: str) -> Finding:
+    if machines is None:
+        return Finding(check, "unknown", missing, fix="Name the settings with --deployment, the stack with --stack")
+    if not subject.region:
+        return Finding(check, "unknown", "the region is not known", fix="Name the stack with --stack")
+    if subject.live:
+        return _by_list(check, subject, machines.size)
+    known = in_table(machines.size, subject.region)
+    source = f"{TABLE}, regions, read {azure_facts.facts()['sources']['catalogue']['read']}"
+    if known is None:
+        said = f"which regions offer '{machines.size}' is not in the table for '{subject.region}'"
+        return Finding(check, "not asked", said, source, "Run it online")
+    if known:
+        return Finding(check, "ok", f"'{subject.region}' offers '{machines.size}'", source)
+    return _elsewhere(check, machines.size, subject.region, source)
+
+
+def _by_list(check: str, subject: Subject, size: str) -> Finding:
+    assert subject.live
+    offered = subject.live.sizes
+    source = f"vmSizes of '{subject.region}', asked now"
+    if size.lower() not in offered:
+        return _elsewhere(check, size, subject.region, source)
+    held = subject.live.restriction(size)
+    if held:
+        return Finding(
+            check,
+            "error",
+            f"'{size}' is closed to this subscription: {held}",
+            "Compute SKUs, asked now",
+            "Ask Azure support, or take another region",
+        )
+    return Finding(check, "ok", f"'{subject.region}' offers '{size}'", source)
+
+
+def _elsewhere(check: str, size: str, region: str, source: str) -> Finding:
+    family = (azure_facts.cores(size) or ("", 0))[0]
+    there = azure_facts.facts()["regions"]["families"].get(family) or []
+    others = [one for one in there if one != region]
+    fix = f"The table has it in: {', '.join(others)}" if others else "Take another size"
+    return Finding(check, "error", f"'{region}' does not offer '{size}'", source, fix)
+
+
+def in_table(size: str, region: str) -> bool | None:
+    """Whether a region offers a size; None where the table knows neither family nor region."""
+    regions: dict[str, Any] = azure_facts.facts()["regions"]
+    found = azure_facts.cores(size)
+    there = regions["families"].get(found[0]) if found else None
+    if there is None or region not in regions["listed"]:
+        return None
+    return region in there
