@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Fine-tune: submit a recipe's pipeline with prepared data, watch it, and show its metrics.
+"""Fine-tune: preflight, then a recipe's pipeline with prepared data and the gate behind it; watch it to its verdict.
 
-Prints the job's name. The same recipe and data find the job that is there; --again makes a new one.
+Prints the job's name. The same recipe and data find the job that is there; --again makes a new one. When preflight or
+the gate says no it ends with 5.
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ from pathlib import Path
 from tunestack import cli
 from tunestack.errors import UsageError
 
+PIPELINES = Path(__file__).parent.parent / "pipelines"
+
 
 def parser() -> cli.Parser:
     flags = cli.Parser(__doc__)
-    flags.add_argument("--recipe", type=Path, metavar="FILE", help="the recipe to run")
+    flags.recipe_flags("the recipe to run")
     flags.add_argument("--data", type=Path, metavar="FOLDER", help="the folder that prepare_data printed")
     flags.add_argument("--again", action="store_true", help="make a new job although this run has one")
     flags.add_argument("--attach", metavar="JOB", help="only watch this job")
-    flags.add_argument("--accept-archived", action="store_true", help="start from an archived base model all the same")
+    flags.add_argument("--evaluate", metavar="JOB", help="gate this finished job anew, without training again")
     flags.add_argument("--cpu-cluster", metavar="NAME", help="cluster of the role cpu (else the stack's)")
     flags.add_argument("--gpu-cluster", metavar="NAME", help="cluster of the role gpu (else the stack's)")
+    flags.acceptance_flags()
     flags.dry_run_flag()
     flags.waiting_flags()
     flags.workspace_flags()
@@ -30,34 +34,28 @@ def parser() -> cli.Parser:
 
 
 def run(options: argparse.Namespace) -> cli.Result:
-    if not options.attach and not (options.recipe and options.data):
-        raise UsageError("--recipe and --data are needed, or --attach alone")
-    from tunestack import connect, data_folder, finetune, job_report, recipe
+    _check(options)
+    from tunestack import connect, data_folder, evaluation_job, job_report, recipe, submission
     from tunestack.run_history import RunHistory
 
+    places = submission.Places(PIPELINES / "evaluate", PIPELINES / "serve")
+    if options.evaluate:
+        return evaluation_job.run(options, places)
     if options.attach:
         connection = connect.connect(options)
         return job_report.watch(RunHistory(connection), options.attach, options)
-    found = recipe.read(options.recipe)
+    found = recipe.read(options.recipe, options.settings)
     data = data_folder.read(options.data)
-    finetune.check_sources(found, data)
-    connection = connect.connect(options)
-    history = RunHistory(connection)
-    job = None if options.again else finetune.existing(found, data, history)
-    if job is None:
-        plan = finetune.plan(connection, found, data, accept_archived=options.accept_archived, again=options.again)
-        job_report.show_plan(plan)
-        if options.dry_run:
-            return cli.Result(plan.name, plan.record)
-        if history.job(plan.name) is None:
-            finetune.submit(connection, plan, options.data)
-        name = plan.name
-    else:
-        name = job["name"]
-        cli.note(f"job '{name}' runs or ran this very recipe and data; --again makes a new one")
-    if options.no_wait or options.dry_run:
-        return cli.Result(name, {"job": name})
-    return job_report.watch(history, name, options)
+    return submission.run(connect.connect(options), found, data, places, options)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Flags that go together, and flags that do not."""
+    alone = [flag for flag in ("attach", "evaluate") if getattr(options, flag)]
+    if len(alone) > 1:
+        raise UsageError(f"--{alone[0]} and --{alone[1]} were given together", fix="Give one of them")
+    if not alone and not (options.recipe and options.data):
+        raise UsageError("--recipe and --data are needed, or --attach, or --evaluate")
 
 
 if __name__ == "__main__":

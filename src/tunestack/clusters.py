@@ -9,7 +9,7 @@ from typing import Any
 from tunestack import azure_facts, cli
 from tunestack.connect import Connection
 from tunestack.errors import NotConfigured, UsageError
-from tunestack.recipe import Compute
+from tunestack.recipe import Compute, Role
 from tunestack.registry import BaseModel
 
 VERSION = "2023-08-01-preview"
@@ -22,13 +22,14 @@ class Clusters:
     model_import: str
     preprocess: str
     finetune: str
+    evaluate: str
     gpus: int
 
 
 def check(connection: Connection, wanted: Compute, model: BaseModel, gpus_asked: int | None) -> Clusters:
     """The clusters of a recipe's roles. Everything wrong with them is reported together."""
     names = {"cpu": connection.workspace.cpu_cluster, "gpu": connection.workspace.gpu_cluster}
-    roles = sorted({wanted.model_import, wanted.preprocess, wanted.finetune})
+    roles = sorted({wanted.model_import, wanted.preprocess, wanted.finetune, wanted.evaluate})
     unknown = [role for role in roles if not names[role]]
     if unknown:
         raise NotConfigured(
@@ -47,8 +48,25 @@ def check(connection: Connection, wanted: Compute, model: BaseModel, gpus_asked:
     if problems:
         raise UsageError(*problems, fix="Change the cluster in the stack's configuration, then run `pulumi up`")
     return Clusters(
-        names[wanted.model_import], names[wanted.preprocess], names[wanted.finetune], gpus_asked or gpus or 1
+        names[wanted.model_import],
+        names[wanted.preprocess],
+        names[wanted.finetune],
+        names[wanted.evaluate],
+        gpus_asked or gpus or 1,
     )
+
+
+def of_role(connection: Connection, role: Role) -> str:
+    """The cluster of one role, which must be there and well."""
+    name = {"cpu": connection.workspace.cpu_cluster, "gpu": connection.workspace.gpu_cluster}[role]
+    if not name:
+        raise NotConfigured(
+            f"no cluster plays the role '{role}'", fix=f"Name it with --{role}-cluster, or run `pulumi up` first"
+        )
+    problems = _state(name, connection.arm.find(f"{connection.workspace.path}/computes/{name}", VERSION))
+    if problems:
+        raise UsageError(*problems, fix="Change the cluster in the stack's configuration, then run `pulumi up`")
+    return name
 
 
 def _gpus(connection: Connection, body: dict[str, Any], size: str) -> int | None:

@@ -18,7 +18,7 @@ from tunestack.deployment_settings import Settings
 from tunestack.endpoint import Deployment, Endpoint
 from tunestack.errors import EndedBadly, Interrupted, UsageError
 from tunestack.progress import Progress
-from tunestack.registry_id import RegistryId
+from tunestack.registry_id import BaseModelId, RegistryId, parse_base_model
 from tunestack.traffic import BEFORE, SHIFT
 
 MODEL_VERSION = "2023-08-01-preview"
@@ -31,7 +31,7 @@ class Served:
     """A model to deploy: the id that is sent, its base model, and the lineage that the deployment's tags take on."""
 
     id: str
-    base: RegistryId | None
+    base: BaseModelId | None
     tags: Mapping[str, str]
 
 
@@ -69,10 +69,10 @@ def served(connection: Connection, text: str) -> Served:
             raise UsageError(f"--model: {error}") from error
         lineage = {"base_model": str(wanted)}
         if wanted.is_label or wanted.registry != CURATED:
-            found = registry.base_model(connection, wanted, accept_archived=True)
+            found = registry.registry_model(connection, wanted)
             wanted, lineage = found.id, {"base_model": str(found.id)} | _lineage(found.tags)
         # Its base is another one where the model was promoted into a registry of one's own.
-        origin = RegistryId.parse(lineage["base_model"], "models")
+        origin = parse_base_model(lineage["base_model"])
         return Served(str(wanted), origin, {**lineage, "stack": connection.workspace.stack})
     name, colon, version = text.partition(":")
     if not colon or not name or not version:
@@ -83,7 +83,7 @@ def served(connection: Connection, text: str) -> Served:
             f"model '{text}' does not exist in workspace '{connection.workspace.name}'{_versions(connection, name)}"
         )
     tags = _lineage(body["properties"].get("tags") or {})
-    base = RegistryId.parse(tags["base_model"], "models") if "base_model" in tags else None
+    base = parse_base_model(tags["base_model"]) if "base_model" in tags else None
     return Served(f"azureml:{name}:{version}", base, {**tags, "stack": connection.workspace.stack})
 
 
@@ -98,7 +98,7 @@ def check_size(connection: Connection, wanted: Wanted) -> None:
         cli.note(f"warning: the base model of '{wanted.model.id}' is not known; size '{size}' goes unchecked")
         allowed, name = None, wanted.model.id
     else:
-        tags = registry.base_model(connection, base, accept_archived=True).tags
+        tags = registry.base_model(connection, base).tags
         allowed, name = azure_facts.allow_list(base.name, tags, "inference"), base.name
         if allowed is None:
             cli.note(f"warning: no inference allow-list is known for '{name}'; size '{size}' goes unchecked")

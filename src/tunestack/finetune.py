@@ -2,80 +2,137 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tunestack import cli, clusters, data_folder, parameters, registry, roles, run_key
+from tunestack import (
+    attempts,
+    caller,
+    cli,
+    clusters,
+    data_folder,
+    evaluation_step,
+    finetune_pipeline,
+    parameters,
+    registry,
+    run_key,
+    serving_model,
+)
 from tunestack.clusters import Clusters
 from tunestack.connect import Connection
 from tunestack.data_folder import DataFolder
 from tunestack.errors import UsageError
+from tunestack.finetune_pipeline import Asset, Head
 from tunestack.parameters import Choice
 from tunestack.recipe import Recipe
-from tunestack.run_history import RunHistory
+from tunestack.registry import BaseModel, Component
+from tunestack.registry_id import HubId
+from tunestack.run_folder import RunFolder
+from tunestack.run_history import JOB_VERSION, RunHistory
 
 _GPUS = "number_of_gpu_to_use_finetuning"
+TRAINING = "training"
+BADLY = ("Failed", "Canceled", "NotResponding")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a submission sends."""
+    """Everything that a submission sends. `step` is the folder of the gate's component."""
 
-    name: str
-    display_name: str
-    experiment: str
-    tags: Mapping[str, str]
+    head: Head
+    training: str
     inputs: Mapping[str, str]
+    assets: Mapping[str, Asset]
+    gate: Mapping[str, Any]
     clusters: Clusters
     choices: tuple[Choice, ...]
     component: Any
+    step: Path
+    notes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.head.name
 
     @property
     def record(self) -> dict[str, Any]:
         return {
-            "job": self.name,
-            "display_name": self.display_name,
-            "experiment": self.experiment,
-            "tags": dict(self.tags),
+            "job": self.head.name,
+            "display_name": self.head.display_name,
+            "experiment": self.head.experiment,
+            "tags": dict(self.head.tags),
             "inputs": dict(self.inputs),
+            "assets": {name: asset.path for name, asset in self.assets.items()},
+            "gate": dict(self.gate),
         }
 
 
-def existing(recipe: Recipe, data: DataFolder, history: RunHistory) -> dict[str, Any] | None:
-    """The job of the same run, found without the SDK; None where there is none or a label is still to resolve."""
+def existing(connection: Connection, training: str) -> dict[str, Any] | None:
+    """The newest job of this very training; one that ended badly only where there is no other."""
+    jobs = connection.arm.pages(f"{connection.workspace.path}/jobs", JOB_VERSION, tag=TRAINING)
+    found = [job for job in jobs if (job["properties"].get("tags") or {}).get(TRAINING) == training]
+    return max(
+        found,
+        key=lambda job: (
+            job["properties"].get("status") not in BADLY,
+            str((job.get("systemData") or {}).get("createdAt", "")),
+        ),
+        default=None,
+    )
+
+
+def training_key(recipe: Recipe, data: DataFolder) -> str | None:
+    """The key of a recipe's training; None where a label has to be resolved first."""
     if recipe.model.is_label or recipe.pipeline.is_label:
         return None
-    key = run_key.run_key(recipe, data.hash, str(recipe.model), str(recipe.pipeline))
-    return history.job(run_key.job_name(recipe, key))
+    return run_key.training_key(recipe, data.hash, str(recipe.model), str(recipe.pipeline))
 
 
 def plan(
-    connection: Connection, recipe: Recipe, data: DataFolder, *, accept_archived: bool = False, again: bool = False
+    connection: Connection, recipe: Recipe, data: DataFolder, folder: Path, step: Path, *, again: bool = False
 ) -> Plan:
     """Resolve, check and merge; nothing is sent. Problems are UsageErrors."""
-    model = registry.base_model(connection, recipe.model, accept_archived=accept_archived)
+    model = registry.base_model(connection, recipe.model)
     component = registry.component(connection, recipe.pipeline)
-    defaults = parameters.model_defaults(model.tags)
-    choices = parameters.merge(recipe.parameters, defaults, component.inputs)
+    choices = parameters.merge(recipe.parameters, parameters.model_defaults(model.tags), component.inputs)
     asked = recipe.parameters.get(_GPUS)
     found = clusters.check(connection, recipe.compute, model, int(asked) if asked is not None else None)
-    key = run_key.run_key(recipe, data.hash, str(model.id), str(component.id))
-    name = run_key.job_name(recipe, key)
+    sent = {**parameters.sent(choices), _GPUS: str(found.gpus)}
+    attempt = attempts.next_attempt(connection, data.test_hash)
+    training = run_key.training_key(recipe, data.hash, str(model.id), str(component.id))
+    steps = run_key.step_code(step)
+    name = run_key.job_name(recipe, run_key.run_key(training, steps))
     if again:
         history = RunHistory(connection)
         name = run_key.next_name(name, lambda taken: history.job(taken) is not None)
-    sent = {**parameters.sent(choices), _GPUS: str(found.gpus), "mlflow_model_path": str(model.id)}
+    serving = serving_model.find(connection, str(model.id))
+    gate = evaluation_step.literals(recipe.evaluation, sent.get("max_seq_length", "-1"), attempt)
+    if isinstance(model.id, HubId):
+        sent["huggingface_id"] = gate["huggingface_id"] = model.id.id
+    questions = evaluation_step.questions_hash(recipe.regression_file)
+    tags = {
+        **_lineage(connection, recipe, data, str(model.id), str(component.id)),
+        TRAINING: training,
+        "steps": steps,
+        "attempt": str(attempt),
+        evaluation_step.TAG: evaluation_step.gate_key(recipe.evaluation, questions, steps),
+        **({evaluation_step.QUESTIONS: questions} if questions else {}),
+    }
     return Plan(
-        name,
-        display_name(model.id.name, data.name, sent),
-        recipe.experiment,
-        _tags(connection, recipe, data, str(model.id), str(component.id)),
+        Head(name, display_name(model.id.name, data.name, sent), recipe.experiment, tags),
+        training,
         sent,
+        _assets(recipe, folder, model, component, serving.model),
+        gate,
         found,
         tuple(choices),
         component.load,
+        step,
+        (attempts.sentence(attempt), serving.note),
     )
 
 
@@ -96,43 +153,64 @@ def display_name(model: str, data: str, sent: Mapping[str, str]) -> str:
     return "-".join(pieces)
 
 
-def submit(connection: Connection, found: Plan, folder: Path) -> None:
-    """Upload the three files and start the pipeline, under the plan's name."""
-    from azure.ai.ml import Input
-    from azure.ai.ml.constants import AssetTypes
+def submit(connection: Connection, found: Plan, about: RunFolder) -> None:
+    """Upload the files and start the pipeline, under the plan's name. `about` travels with it."""
+    with tempfile.TemporaryDirectory() as target:
+        place = about.write(Path(target) / "run")
+        assets = {**found.assets, "run_folder": Asset("uri_folder", str(place))}
+        finetune_pipeline.finetune(
+            connection, found.head, found.component, found.inputs, found.clusters, assets, found.step, found.gate
+        )
+    cli.note(f"submitted job '{found.name}' ({found.head.display_name}) to experiment '{found.head.experiment}'")
 
-    files = {split: data_folder.file(folder, split) for split in ("train", "validation", "test")}
-    arguments = {
-        **found.inputs,
-        "mlflow_model_path": Input(type=AssetTypes.MLFLOW_MODEL, path=found.inputs["mlflow_model_path"]),
-        "compute_model_import": found.clusters.model_import,
-        "compute_preprocess": found.clusters.preprocess,
-        "compute_finetune": found.clusters.finetune,
-        **{f"{name}_file_path": Input(type=AssetTypes.URI_FILE, path=str(file)) for name, file in files.items()},
+
+def accepted(found: Plan, text: str) -> Plan:
+    """The plan with what preflight said no to and somebody took on, as a tag."""
+    return replace(found, head=replace(found.head, tags={**found.head.tags, "accepted": text})) if text else found
+
+
+def facts(connection: Connection, found: Plan) -> dict[str, Any]:
+    """What the report says about the run beside its figures."""
+    place = connection.workspace
+    return {
+        "job": found.name,
+        "display_name": found.head.display_name,
+        "experiment": found.head.experiment,
+        "workspace": place.name,
+        "stack": place.stack,
+        "who": caller.name(connection),
+        "submitted": datetime.now(UTC).isoformat(timespec="seconds"),
+        "attempt": found.gate["attempt"],
+        "parameters": dict(found.inputs),
+        "tags": dict(found.head.tags),
     }
-    job = _pipeline(found, arguments)
-    roles.once_spread(connection.created, lambda: connection.ml.jobs.create_or_update(job))
-    cli.note(f"submitted job '{found.name}' ({found.display_name}) to experiment '{found.experiment}'")
 
 
-def _pipeline(found: Plan, arguments: Mapping[str, Any]) -> Any:
-    from azure.ai.ml.dsl import pipeline
+def _assets(recipe: Recipe, folder: Path, model: BaseModel, component: Component, serving: str) -> dict[str, Asset]:
+    """All three files are passed on: the pipeline would otherwise take 20 % of train away by position."""
+    found = {
+        f"{split}_file": Asset("uri_file", str(data_folder.file(folder, split)))
+        for split in ("train", "validation", "test")
+    }
+    if not isinstance(model.id, HubId):
+        found["base_model"] = Asset("mlflow_model", str(model.id))
+    config = recipe.finetune_config_file
+    if config:
+        if "finetune_config_path" not in component.inputs:
+            raise UsageError(
+                f"component '{component.id}' takes no finetune_config, and the recipe names '{config}'",
+                fix="Take version 0.0.82 or newer of chat_completion_pipeline",
+            )
+        found["finetune_config"] = Asset("uri_file", str(config))
+    if serving:
+        found["serving_model"] = Asset("mlflow_model", serving)
+    if recipe.regression_file:
+        found["regression_file"] = Asset("uri_file", str(recipe.regression_file))
+    return found
 
-    def finetune() -> dict[str, Any]:
-        chat_completion_pipeline = found.component(**arguments)  # the variable's name becomes the node's
-        return {"trained_model": chat_completion_pipeline.outputs.mlflow_model_folder}
 
-    job: Any = pipeline(finetune, name=found.display_name)()
-    job.name = found.name
-    job.experiment_name = found.experiment
-    job.tags = dict(found.tags)
-    job.settings.force_rerun = True
-    job.settings.continue_on_step_failure = False
-    return job
-
-
-def _tags(connection: Connection, recipe: Recipe, data: DataFolder, model: str, component: str) -> dict[str, str]:
-    """Lineage: from the job one can walk back to the recipe, the data and the commit."""
+def _lineage(connection: Connection, recipe: Recipe, data: DataFolder, model: str, component: str) -> dict[str, str]:
+    """From the job one can walk back to the recipe, the data and the commit."""
     tags = {
         "recipe": recipe.name,
         "base_model": model,
@@ -140,6 +218,7 @@ def _tags(connection: Connection, recipe: Recipe, data: DataFolder, model: str, 
         "data": data.name,
         "data_source": data.source,
         "data_hash": data.hash,
+        "test_hash": data.test_hash,
         "commit": run_key.commit(Path(__file__).parent),
         "stack": connection.workspace.stack,
     }

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from tunestack import recipe_rules, recipe_settings
 from tunestack.errors import UsageError
 from tunestack.registry_id import BaseModelId, RegistryId, parse_base_model
-from tunestack.settings_file import checked, mapping
+from tunestack.settings_file import checked, load, mapping
 
 Scalar = bool | int | float | str
 Role = Literal["cpu", "gpu"]
@@ -143,20 +143,35 @@ class Recipe(_Strict):
 
 def read(file: Path, settings: Sequence[str] = ()) -> Recipe:
     """The recipe in a file, with `KEY=VALUE` texts applied. Every problem is reported together, as one UsageError."""
-    content = mapping(file, "recipe")
     what = f"recipe '{file}'"
-    problems = [f"{what} has a key '{key}': a recipe is called as its file is" for key in ("name",) if key in content]
-    content, places, wrong = recipe_settings.applied(content, settings)
-    kept = {key: value for key, value in content.items() if key not in ("name", "folder")}
-    if "folder" in content:
-        problems.append(f"{what} has an unknown key 'folder'")
-    found, flaws = checked(Recipe, {**kept, "name": file.stem, "folder": file.parent}, what, places)
-    problems += [*wrong, *flaws, *(f"{what}: {flaw}" for flaw in recipe_rules.conflicts(content))]
+    found, problems = _parsed(mapping(file, "recipe"), what, file.stem, file.parent, settings)
     if found is not None:
         problems += [f"{what}: {flaw}" for flaw in recipe_rules.missing_files(found)]
     if problems or found is None:
         raise UsageError(*problems)
     return found
+
+
+def from_text(text: str, what: str, name: str, settings: Sequence[str] = ()) -> Recipe:
+    """A recipe that is no file here, such as the one that a job ran with; files that it names are not looked for."""
+    content = load(text)
+    if not isinstance(content, dict):
+        raise UsageError(f"{what} is not a mapping of keys to values")
+    found, problems = _parsed(content, what, name, Path(), settings)
+    if problems or found is None:
+        raise UsageError(*problems)
+    return found
+
+
+def _parsed(
+    given: dict[str, Any], what: str, name: str, folder: Path, settings: Sequence[str]
+) -> tuple[Recipe | None, list[str]]:
+    problems = [f"{what} has a key '{key}': a recipe is called as its file is" for key in ("name",) if key in given]
+    problems += [f"{what} has an unknown key '{key}'" for key in ("folder",) if key in given]
+    content, places, wrong = recipe_settings.applied(given, settings)
+    kept = {key: value for key, value in content.items() if key not in ("name", "folder")}
+    found, flaws = checked(Recipe, {**kept, "name": name, "folder": folder}, what, places)
+    return found, [*problems, *wrong, *flaws, *(f"{what}: {flaw}" for flaw in recipe_rules.conflicts(content))]
 
 
 def as_yaml(found: Recipe) -> str:

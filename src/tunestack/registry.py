@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import Any
 
-from tunestack import azure_facts, cli
+from tunestack import cli
 from tunestack.connect import Connection
 from tunestack.errors import UsageError
 from tunestack.parameters import Input
-from tunestack.registry_id import RegistryId
+from tunestack.registry_id import BaseModelId, HubId, RegistryId
+
+
+@dataclass(frozen=True)
+class RegistryModel:
+    """A model of a registry: its exact id, and its tags as text."""
+
+    id: RegistryId
+    tags: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class BaseModel:
-    """A registry model: its exact id, and its tags as text."""
+    """A base model: its exact id, and its tags as text; a model of the hub has none."""
 
-    id: RegistryId
+    id: BaseModelId
     tags: Mapping[str, Any]
 
 
@@ -31,19 +38,18 @@ class Component:
     load: Any
 
 
-def base_model(connection: Connection, wanted: RegistryId, *, accept_archived: bool = False) -> BaseModel:
-    """The model, its label resolved. An archived one is refused unless accepted."""
+def base_model(connection: Connection, wanted: BaseModelId) -> BaseModel:
+    """The model, its label resolved; whether it may still be started from is for preflight to say."""
+    if isinstance(wanted, HubId):
+        return BaseModel(wanted, {})
+    found = registry_model(connection, wanted)
+    return BaseModel(found.id, found.tags)
+
+
+def registry_model(connection: Connection, wanted: RegistryId) -> RegistryModel:
+    """A registry's model, its label resolved."""
     found = _get(connection.registry(wanted.registry).models, wanted, "base model")
-    exact = replace(wanted, version=str(found.version), is_label=False)
-    flaw = azure_facts.archived(exact.name, date.today())
-    if flaw and not accept_archived:
-        raise UsageError(
-            f"base model '{exact}' {flaw}",
-            fix="Choose a live one, e.g. Phi-4 (pipelines/finetune/phi-4-ultrachat.yml), or pass --accept-archived",
-        )
-    if flaw:
-        cli.note(f"warning: base model '{exact.name}' {flaw}")
-    return BaseModel(exact, found.tags or {})
+    return RegistryModel(replace(wanted, version=str(found.version), is_label=False), found.tags or {})
 
 
 def component(connection: Connection, wanted: RegistryId) -> Component:

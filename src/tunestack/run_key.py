@@ -1,4 +1,8 @@
-"""The name of a job, made from what it runs: the same run asked for again finds the job that is there."""
+"""The name of a job, made from what it runs: the same run asked for again finds the job that is there.
+
+Two keys: of the training, over all that changes what is learnt, and of the run, with the code of our own steps beside
+it. What a gate asks (`evaluation`, `budget`), words and layout are in neither: see docs/recipes.md.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +15,44 @@ from pathlib import Path
 from tunestack.parameters import as_text
 from tunestack.recipe import Recipe
 
+DIGITS = 12
+# Shipped or not, these change nothing that a step does.
+_WORDS = (".md", ".pyc")
+_NAMES = frozenset({"__pycache__", "LICENSE", "ruff.toml"})
 
-def run_key(recipe: Recipe, data_hash: str, base_model: str, component: str) -> str:
-    """Twelve hex digits over all that changes what is learnt: not the recipe's description, order or layout."""
+
+def training_key(recipe: Recipe, data_hash: str, base_model: str, component: str) -> str:
+    """Twelve hex digits over all that changes what is learnt; ids are exact, labels resolved."""
+    config = recipe.finetune_config_file
     content = {
         "base_model": base_model,
         "component": component,
-        "compute": recipe.compute.model_dump(),
         "data": data_hash,
+        "finetune": recipe.compute.finetune,
+        "finetune_config": hashlib.sha256(config.read_bytes()).hexdigest() if config else "",
         "parameters": {name: as_text(value) for name, value in sorted(recipe.parameters.items())},
-        "validation_percent": recipe.data.validation_percent,
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+    return _digits(json.dumps(content, sort_keys=True))
+
+
+def run_key(training: str, steps: str) -> str:
+    """The key of a run: its training, and the code of the steps of our own that go with it."""
+    return _digits(f"{training} {steps}")
+
+
+def step_code(folder: Path) -> str:
+    """Twelve hex digits over the code of a step of our own: its component, modules and sets, in the order of paths.
+
+    Pages, licences, caches and hidden files are left out: they change nothing that the step does.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        place = file.relative_to(folder)
+        if file.suffix in _WORDS or any(part.startswith(".") or part in _NAMES for part in place.parts):
+            continue
+        digest.update(f"{place.as_posix()} {file.stat().st_size}\n".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:DIGITS]
 
 
 def job_name(recipe: Recipe, key: str) -> str:
@@ -50,3 +80,7 @@ def commit(folder: Path) -> str:
 def _git(folder: Path, *arguments: str) -> str:
     done = subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True)
     return done.stdout.strip()
+
+
+def _digits(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]

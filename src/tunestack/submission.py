@@ -1,0 +1,133 @@
+"""From a recipe and its data to the gate's word: the job that is there or a new one, watched, and its gate read.
+
+Nothing is sent before every check has said yes, or somebody took its no on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunestack import cli, evaluation_step, finetune, gate, job_report, preflight, preflight_inputs, run_key, watch
+from tunestack.connect import Connection
+from tunestack.data_folder import DataFolder
+from tunestack.errors import GateSaidNo
+from tunestack.recipe import Recipe
+from tunestack.run_folder import RunFolder
+from tunestack.run_history import RunHistory
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders of the project: the gate's component, and deployment settings per base model."""
+
+    step: Path
+    serve: Path
+
+
+def run(
+    connection: Connection, found: Recipe, data: DataFolder, places: Places, options: argparse.Namespace
+) -> cli.Result:
+    """The job of this recipe and data, and with `--no-wait` absent its end and the gate's verdict."""
+    finetune.check_sources(found, data)
+    taken_on = preflight.accepted(options)
+    history = RunHistory(connection)
+    training = finetune.training_key(found, data)
+    job = finetune.existing(connection, training) if training and not options.again else None
+    if job is None:
+        plan = finetune.plan(connection, found, data, options.data, places.step, again=options.again)
+        job = None if options.again else finetune.existing(connection, plan.training)
+        if job is None:
+            return _new(connection, found, data, plan, places, taken_on, options)
+    return _known(connection, history, job, found, places, options)
+
+
+def watched(
+    connection: Connection, history: RunHistory, job: str, options: argparse.Namespace, *, of: str = ""
+) -> tuple[cli.Result, gate.Verdict]:
+    """A job's end and the verdict on the model of `of` (else its own), both in the record."""
+    result = job_report.watch(history, job, options)
+    verdict = gate.read(connection, of or job)
+    cli.note(verdict.sentence)
+    return cli.Result(of or job, {**result.record, "gate": verdict.record}), verdict
+
+
+def shown(result: cli.Result, options: argparse.Namespace) -> str:
+    """What belongs on stdout although the gate said no."""
+    return json.dumps(result.record, indent=2, default=str) if options.json else result.handle
+
+
+def require(
+    connection: Connection, verdict: gate.Verdict, wanted: Recipe, step: Path, recipe_file: Path | None, text: str
+) -> None:
+    """GateSaidNo unless the verdict is a pass, of the gate that the recipe asks for now. `text` goes to stdout."""
+    body = RunHistory(connection).job(verdict.job) or {"properties": {}}
+    key = str((body["properties"].get("tags") or {}).get(evaluation_step.TAG) or "")
+    now = evaluation_step.gate_key(
+        wanted.evaluation, evaluation_step.questions_hash(wanted.regression_file), run_key.step_code(step)
+    )
+    differing = evaluation_step.differences(verdict, key, now, wanted.evaluation)
+    if differing:
+        raise GateSaidNo(
+            f"the verdict '{verdict.word}' on job '{verdict.evaluated}' is of another gate: {'; '.join(differing)}",
+            fix=f"Gate it anew, without training again: scripts/submit_finetune.py --evaluate {verdict.evaluated} "
+            f"--recipe {recipe_file or 'FILE'}",
+            shown=text,
+        )
+    verdict.require(shown=text)
+
+
+def _new(
+    connection: Connection,
+    found: Recipe,
+    data: DataFolder,
+    plan: finetune.Plan,
+    places: Places,
+    taken_on: dict[str, str],
+    options: argparse.Namespace,
+) -> cli.Result:
+    report = preflight.run(preflight_inputs.of_submission(found, data, connection, places.serve))
+    plan = finetune.accepted(plan, report.accepted(taken_on))
+    preflight.show(report)
+    job_report.show_plan(plan)
+    for note in plan.notes:
+        cli.note(note)
+    planned = cli.Result(plan.name, {**plan.record, "preflight": report.record})
+    preflight.refuse(report, taken_on, shown=shown(planned, options) if options.dry_run and options.json else "")
+    if options.dry_run:
+        return planned
+    history = RunHistory(connection)
+    if history.job(plan.name) is None:
+        facts = {**finetune.facts(connection, plan), "accepted": taken_on}
+        finetune.submit(connection, plan, RunFolder(found, data.card, facts, report.record))
+    if options.no_wait:
+        return cli.Result(plan.name, {"job": plan.name, "attempt": plan.gate["attempt"]})
+    result, verdict = watched(connection, history, plan.name, options)
+    verdict.require(shown=shown(result, options))
+    return result
+
+
+def _known(
+    connection: Connection,
+    history: RunHistory,
+    job: dict[str, Any],
+    found: Recipe,
+    places: Places,
+    options: argparse.Namespace,
+) -> cli.Result:
+    name, status = str(job["name"]), str(job["properties"].get("status"))
+    if status in finetune.BADLY:
+        cli.note(f"job '{name}' ran this very training and ended as {status}; --again makes a new one")
+        raise watch.failure(history, history.run(name))
+    cli.note(
+        f"job '{name}' {'ran' if status == 'Completed' else 'runs'} this very training with this data; "
+        "--again makes a new one"
+    )
+    if options.no_wait or options.dry_run:
+        return cli.Result(name, {"job": name, "status": status})
+    result, verdict = watched(connection, history, name, options)
+    require(connection, verdict, found, places.step, options.recipe, shown(result, options))
+    return result
