@@ -16,8 +16,8 @@ Wanted = Callable[[Sequence[str], str], Sequence[str]]
 def parquet(file: DataFile, wanted: Wanted, groups: Iterable[int] | None = None) -> Iterator[Chunk]:
     """The rows of a Parquet file, or of some of its row groups; `wanted` picks from the columns that it has."""
     with _opened(file, "Parquet") as opened:
-        columns = list(wanted(opened.schema_arrow.names, f"'{file.path}'"))
-        yield from of_parquet(opened, f"'{file.path}' row", columns, groups)
+        columns = list(wanted(opened.schema_arrow.names, file.shown))
+        yield from of_parquet(opened, f"{file.shown} row", columns, groups)
         file.read += file.size
         file.check_unchanged()
 
@@ -35,6 +35,38 @@ def of_parquet(opened: Any, where: str, columns: list[str], groups: Iterable[int
             at += batch.num_rows
 
 
+def open_parquet(content: Any, where: str) -> Any:
+    """A Parquet file out of anything that reads like a file; only its footer is read."""
+    import pyarrow
+    from pyarrow import parquet as pq
+
+    try:
+        # Not buffered ahead: what is fetched is what is asked for.
+        return pq.ParquetFile(pyarrow.PythonFile(content, "r"), pre_buffer=False)
+    except pyarrow.ArrowException as error:
+        raise UsageError(f"{where} is not Parquet: {' '.join(str(error).split())[:200]}") from error
+
+
+def ranges(group: Any, columns: Sequence[str]) -> list[tuple[int, int]]:
+    """Where the chunks of some columns of a row group lie in the file, as start and end; neighbours are one."""
+    found: list[tuple[int, int]] = []
+    for index in range(group.num_columns):
+        chunk = group.column(index)
+        if not any(chunk.path_in_schema == name or chunk.path_in_schema.startswith(f"{name}.") for name in columns):
+            continue
+        start = chunk.data_page_offset
+        if chunk.has_dictionary_page and chunk.dictionary_page_offset:
+            start = min(start, chunk.dictionary_page_offset)
+        found.append((start, start + chunk.total_compressed_size))
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(found):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return joined
+
+
 def group_sizes(file: DataFile) -> list[int]:
     """Rows in each row group of a Parquet file."""
     with _opened(file, "Parquet") as opened:
@@ -45,12 +77,12 @@ def group_sizes(file: DataFile) -> list[int]:
 def arrow(file: DataFile, wanted: Wanted) -> Iterator[Chunk]:
     """The rows of an Arrow file, in the form of streams or of files."""
     with _opened(file, "Arrow") as opened:
-        columns = list(wanted(opened.schema.names, f"'{file.path}'"))
+        columns = list(wanted(opened.schema.names, file.shown))
         at = 1
         for batch in _batches(opened):
             for start in range(0, batch.num_rows, ROWS):
                 part = batch.slice(start, ROWS).select(columns)
-                yield Chunk(f"'{file.path}' row", range(at, at + part.num_rows), table=part)
+                yield Chunk(f"{file.shown} row", range(at, at + part.num_rows), table=part)
                 at += part.num_rows
         file.read += file.size
         file.check_unchanged()
@@ -86,4 +118,4 @@ def _opened(file: DataFile, what: str) -> Iterator[Any]:
                 yield ipc.open_file(content) if is_file else ipc.open_stream(content)
     except (pyarrow.ArrowException, OSError) as error:
         file.check_unchanged()
-        raise UsageError(f"'{file.path}' is not {what}: {' '.join(str(error).split())[:200]}") from error
+        raise UsageError(f"{file.shown} is not {what}: {' '.join(str(error).split())[:200]}") from error

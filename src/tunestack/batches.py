@@ -1,4 +1,4 @@
-"""What reading hands to checking and writing: batches of rows in one schema, where each row came from, and what is wrong.
+"""What reading hands to checking and writing: batches of rows in one schema, with the place that each row came from.
 
 Sources make these (`sources.open`); rows are checked, dropped and written elsewhere. Nothing here opens a file.
 """
@@ -78,6 +78,11 @@ class SourceTables(Protocol):
     @property
     def bytes_read(self) -> int:
         """Bytes taken from the network or from files so far."""
+        ...
+
+    @property
+    def bytes_total(self) -> int:
+        """Bytes of all files of the splits that are read, needed or not."""
         ...
 
     def batches(self, role: Role) -> Iterator[Batch]:

@@ -25,6 +25,10 @@ class Corpus:
     def __init__(self) -> None:
         self.read = 0
 
+    @property
+    def size(self) -> int:
+        return sum(file.stat().st_size for file in _folder().glob("*.yml"))
+
     def sizes(self) -> Sequence[int] | None:
         return None
 

@@ -17,13 +17,13 @@ def records(file: DataFile) -> Iterator[Chunk]:
     A row's number is that of the line where it ends.
     """
     csv.field_size_limit(LONGEST)
-    where = f"'{file.path}' line"
+    where = f"{file.shown} line"
     reader = csv.reader(_lines(file), delimiter="\t" if file.form == "tsv" else ",", strict=True)
     try:
         names = next(reader, [])
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
-            raise UsageError(f"'{file.path}' line 1 names the column '{repeated[0]}' twice")
+            raise UsageError(f"{file.shown} line 1 names the column '{repeated[0]}' twice")
         numbers: list[int] = []
         found: list[dict[str, str]] = []
         bad: list[Bad] = []
@@ -40,7 +40,7 @@ def records(file: DataFile) -> Iterator[Chunk]:
                 yield Chunk(where, numbers, found, None, bad)
                 numbers, found, bad = [], [], []
     except csv.Error as error:
-        raise UsageError(f"'{file.path}' line {reader.line_num} is not {file.form.upper()}: {error}") from error
+        raise UsageError(f"{file.shown} line {reader.line_num} is not {file.form.upper()}: {error}") from error
     if numbers or bad:
         yield Chunk(where, numbers, found, None, bad)
 
@@ -51,7 +51,7 @@ def columns(file: DataFile) -> list[str]:
     try:
         return next(reader, [])
     except csv.Error as error:
-        raise UsageError(f"'{file.path}' line 1 is not {file.form.upper()}: {error}") from error
+        raise UsageError(f"{file.shown} line 1 is not {file.form.upper()}: {error}") from error
 
 
 def _lines(file: DataFile) -> Iterator[str]:

@@ -43,16 +43,20 @@ class Block:
 
 @dataclass
 class DataFile:
-    """A file with one of the known forms; `read` counts the bytes taken from disk, compressed where it is."""
+    """A file with one of the known forms; `read` counts the bytes taken from disk, compressed where it is.
+
+    `shown` is what it is called where a place is named: its path in quotes, or where it was fetched from.
+    """
 
     path: Path
     form: str
     compression: str
+    shown: str
     read: int = 0
     _identity: tuple[int, int, int] = field(default=(0, 0, 0), repr=False)
 
     @classmethod
-    def of(cls, path: Path) -> DataFile:
+    def of(cls, path: Path, shown: str = "") -> DataFile:
         """The file, checked by its name and by its first bytes. An empty file is an error."""
         if not path.is_file():
             raise UsageError(f"data file '{path}' does not exist")
@@ -76,14 +80,14 @@ class DataFile:
         if not head:
             raise UsageError(f"data file '{path}' is empty")
         _check_head(path, head, compression or form)
-        return cls(path, form, compression, 0, identity)
+        return cls(path, form, compression, shown or f"'{path}'", 0, identity)
 
     @property
     def size(self) -> int:
         return self._identity[0]
 
     def blocks(self, size: int = BLOCK) -> Iterator[Block]:
-        """The text in blocks of about `size` bytes that end with a line's end; a UTF-8 mark at the beginning is gone."""
+        """The text in blocks of about `size` bytes that end with a line's end, without a UTF-8 mark at the beginning."""
         line, at, rest, first = 1, 0, b"", True
         for piece in self._pieces(size):
             if first:
@@ -94,7 +98,7 @@ class DataFile:
                 rest += piece
                 if len(rest) > LONGEST:
                     raise UsageError(
-                        f"'{self.path}' line {line} is longer than {LONGEST // 2**20} MiB",
+                        f"{self.shown} line {line} is longer than {LONGEST // 2**20} MiB",
                         fix="One row stands in one line",
                     )
                 continue
@@ -112,7 +116,7 @@ class DataFile:
         except UnicodeDecodeError as error:
             line = block.line + block.text.count(b"\n", 0, error.start)
             raise UsageError(
-                f"'{self.path}' line {line} is not UTF-8: byte 0x{block.text[error.start]:02X} "
+                f"{self.shown} line {line} is not UTF-8: byte 0x{block.text[error.start]:02X} "
                 f"at byte {block.at + error.start + 1:,}{' of the plain text' if self.compression else ''}",
                 fix=f"If it is Latin-1, convert it with: iconv -f LATIN1 -t UTF-8 '{self.path}'",
             ) from error
@@ -123,10 +127,10 @@ class DataFile:
             with self.path.open("rb") as opened:
                 now = _identity(opened)
         except OSError as error:
-            raise UsageError(f"data file '{self.path}' went away while it was read: {error.strerror}") from error
+            raise UsageError(f"data file {self.shown} went away while it was read: {error.strerror}") from error
         if now != self._identity:
             raise UsageError(
-                f"data file '{self.path}' changed while it was read",
+                f"data file {self.shown} changed while it was read",
                 fix="Let what writes it finish, and run this again",
             )
 
@@ -143,7 +147,7 @@ class DataFile:
         except (OSError, EOFError, ValueError, _lzma_error()) as error:
             said = getattr(error, "strerror", None) or error
             what = f"is not whole or not {self.compression}" if self.compression else "cannot be read"
-            raise UsageError(f"data file '{self.path}' {what}: {' '.join(str(said).split())}") from error
+            raise UsageError(f"data file {self.shown} {what}: {' '.join(str(said).split())}") from error
         self.check_unchanged()
 
     def _without_mark(self, piece: bytes) -> tuple[bytes, int]:
@@ -152,7 +156,7 @@ class DataFile:
                 if name == "UTF-8":
                     return piece[len(mark) :], len(mark)
                 raise UsageError(
-                    f"'{self.path}' line 1 is {name}, not UTF-8: byte 0x{piece[0]:02X} at byte 1",
+                    f"{self.shown} line 1 is {name}, not UTF-8: byte 0x{piece[0]:02X} at byte 1",
                     fix=f"Convert it with: iconv -f UTF-16 -t UTF-8 '{self.path}'",
                 )
         return piece, 0

@@ -22,7 +22,7 @@ _SHOWN = 2000
 
 def lines(file: DataFile) -> Iterator[Chunk]:
     """One value per line; empty lines are none."""
-    where = f"'{file.path}' line"
+    where = f"{file.shown} line"
     for block in file.blocks():
         yield from _of_block(file, where, block)
 
@@ -69,7 +69,7 @@ def _of_block(file: DataFile, where: str, block: Block) -> Iterator[Chunk]:
 
 
 def _items(file: DataFile, unit: str) -> Iterator[Chunk]:
-    where = f"'{file.path}' {unit}"
+    where = f"{file.shown} {unit}"
     numbers: list[int] = []
     found: list[Any] = []
     for number, value in enumerate(_decoded(file, is_array=unit == "item"), 1):
@@ -109,7 +109,7 @@ class _Text:
 
     def fault(self, said: str, at: int | None = None) -> UsageError:
         line = self.line + self.buffer.count("\n", 0, self.at if at is None else at)
-        return UsageError(f"'{self.file.path}' line {line} is not JSON: {said}")
+        return UsageError(f"{self.file.shown} line {line} is not JSON: {said}")
 
 
 def _decoded(file: DataFile, is_array: bool) -> Iterator[Any]:

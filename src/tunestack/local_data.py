@@ -34,6 +34,10 @@ class FileSplit:
     def read(self) -> int:
         return sum(file.read for file in self.files)
 
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
     def sizes(self) -> Sequence[int] | None:
         return None if self._groups is None else [rows for _, _, rows in self._groups]
 
@@ -89,7 +93,7 @@ def named_splits(files: Iterable[PurePath]) -> dict[str, list[PurePath]]:
 
 
 def split_of(file: PurePath) -> str:
-    """The split that a file's place names: `data/train-00000-of-00003.parquet` and `train/0000.parquet` are of train."""
+    """The split that a file's place names: train, of `data/train-00000-of-00003.parquet` and `train/0000.parquet`."""
     stem = file.name.split(".", 1)[0]
     name = _SHARD.sub("", stem)
     if name in ("", "data", "part") and file.parent.name:

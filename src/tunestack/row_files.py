@@ -33,7 +33,7 @@ def chunks_of(file: DataFile, found: Format, groups: list[int] | None = None) ->
     if file.form == "arrow":
         return arrow_rows.arrow(file, found.needed)
     if file.form in ("csv", "tsv"):
-        found.needed(csv_rows.columns(file), f"'{file.path}'")
+        found.needed(csv_rows.columns(file), file.shown)
         return csv_rows.records(file)
     return json_rows.lines(file) if file.form == "jsonl" else json_rows.values(file)
 

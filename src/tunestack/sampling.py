@@ -1,4 +1,4 @@
-"""Which rows N percent of a split are: its head, seeded row groups, or seeded single rows. The same seed, the same rows."""
+"""Which rows N percent of a split are: its head, seeded row groups, or seeded single rows; one seed, one choice."""
 
 from __future__ import annotations
 

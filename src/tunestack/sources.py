@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tunestack import row_files, rows
+from tunestack import corpus, data_file, row_files, rows
 from tunestack.errors import CloudError, TunestackError, UsageError
 from tunestack.rows import Row
 
@@ -44,14 +44,24 @@ class Source:
             return cls("path", text)
         if not place:
             raise UsageError(f"data source '{text}' names nothing after '{kind}:'")
-        if kind == "package" and place != _CORPUS:
-            raise UsageError(f"data source '{text}' is an unknown package", fix=f"Known is package:{_CORPUS}")
-        return cls(kind, place, _package_version(place) if kind == "package" else "")
+        name, at, version = place.partition("@")
+        if not name or (at and not version):
+            raise UsageError(f"data source '{text}' is not of the form {kind}:NAME or {kind}:NAME@REVISION")
+        if kind == "hub":
+            return cls(kind, name, version)
+        if name != corpus.PACKAGE:
+            raise UsageError(f"data source '{text}' is an unknown package", fix=f"Known is package:{corpus.PACKAGE}")
+        installed = corpus.version()
+        if version not in ("", installed):
+            raise UsageError(f"data source '{text}' is not installed", fix=f"Installed is {name} {installed}")
+        return cls(kind, name, installed)
 
     @property
     def name(self) -> str:
         """The data set's name, as the registered model's name ends: `ultrachat-200k`."""
-        last = Path(self.place).stem if self.kind == "path" else self.place.rsplit("/", 1)[-1]
+        last = Path(self.place).name if self.kind == "path" else self.place.rsplit("/", 1)[-1]
+        if self.kind == "path" and data_file.kind(last)[0]:
+            last = last.split(".", 1)[0]
         return re.sub(r"[^A-Za-z0-9]+", "-", last).strip("-").lower() or "data"
 
     def __str__(self) -> str:
@@ -59,9 +69,9 @@ class Source:
         return f"{text}@{self.version}" if self.version else text
 
 
-def open(data: Data) -> Tables:  # noqa: A001 - as in `tarfile.open`
+def open(data: Data) -> Tables:
     """The source of a recipe's `data`, its files found and checked; rows are read by `Tables.batches`."""
-    from tunestack import corpus, local_data
+    from tunestack import hub_data, local_data
     from tunestack.formats import Format
     from tunestack.splits import Tables
 
@@ -69,6 +79,9 @@ def open(data: Data) -> Tables:  # noqa: A001 - as in `tarfile.open`
     if source.kind == "package":
         split = corpus.Corpus()
         return Tables(data, str(source), source.name, {split.name: split})
+    if source.kind == "hub":
+        there = hub_data.open_data(source.place, source.version or None, data.subset, found)
+        return Tables(data, there.source, source.name, there.splits, there.notes, there.folder.close)
     return Tables(data, str(source), source.name, local_data.splits(Path(source.place), found))
 
 

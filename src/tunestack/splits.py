@@ -32,6 +32,11 @@ class Split(Protocol):
         """Bytes taken so far."""
         ...
 
+    @property
+    def size(self) -> int:
+        """Bytes of its files."""
+        ...
+
     def sizes(self) -> Sequence[int] | None:
         """Rows in each row group; None where there are no row groups."""
         ...
@@ -84,6 +89,10 @@ class Tables:
     @property
     def bytes_read(self) -> int:
         return sum(split.read for split in self._splits)
+
+    @property
+    def bytes_total(self) -> int:
+        return sum(split.size for split in self._splits)
 
     def batches(self, role: Role) -> Iterator[Batch]:
         for split in self._played[role]:
