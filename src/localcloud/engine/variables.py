@@ -35,7 +35,8 @@ def environment(running: RunningCloud, inherited: Mapping[str, str] = os.environ
     backend = running.state / "pulumi"
     backend.mkdir(parents=True, exist_ok=True)
     made = {
-        "PULUMI_BACKEND_URL": f"file://{backend}",
+        # without the attribute files beside the state, which a kill can leave half-written; the state is replaced whole
+        "PULUMI_BACKEND_URL": f"file://{backend}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
         "PULUMI_HOME": str(running.state / "pulumi-home"),
         "PULUMI_DEBUG_PROVIDERS": f"azure-native:{running.addresses.provider}",

@@ -243,7 +243,7 @@ def test_a_built_engine_gets_our_language_host_and_comes_first_on_path(machine: 
     assert found["PULUMI_DEBUG_LANGUAGES"] == "python:2222"
     assert found["PULUMI_DEBUG_PROVIDERS"] == "azure-native:1111"
     assert found["PATH"].split(os.pathsep) == [str(path.parent), machine["PATH"]]
-    assert Path(found["PULUMI_BACKEND_URL"].removeprefix("file://")).is_dir()
+    assert Path(found["PULUMI_BACKEND_URL"].removeprefix("file://").partition("?")[0]).is_dir()
     assert found["PULUMI_HOME"].startswith(str(tmp_path / "state"))
 
 
