@@ -3,7 +3,7 @@
 Every ARM type has `<type>.<phase>`, e.g. `Microsoft.KeyVault/vaults.create`. The phases `read`, `list`, `create`,
 `update` and `delete` are met before anything is done; `created`, `updated` and `deleted` when it is done and the
 answer not sent yet; `provision` and `deprovision` by the operation behind an accepted call. Services have names of
-their own beside these, such as `compute.create`; each documents them.
+their own beside these, such as `compute.create`; each documents them. `job.preempt` is no error: it takes a node away.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ OPERATION = ("provision", "deprovision")
 PHASES = frozenset({*BEFORE, *AFTER.values(), *OPERATION, "allocate"})
 _NAME = re.compile(r"[A-Za-z][\w.]*(/[A-Za-z]\w*)*\.(?P<phase>[a-z]+)")
 _MEMBERS = ("status", "code", "message", "times", "retryAfter", "hold")
+PREEMPTION = "job.preempt"
+_PREEMPTION_MEMBERS = ("times", "at")
 
 
 class Hold:
@@ -62,11 +64,15 @@ class Hold:
 
 @dataclass
 class Fault:
-    """The error to answer with and how many times more, or the gate to wait at."""
+    """The error to answer with and how many times more, or the gate to wait at, or the moment of a preemption.
+
+    `at` is the text in a step's log at which its node goes; empty: as soon as its process runs.
+    """
 
     error: ArmError | None
     times: int = 1
     hold: Hold | None = None
+    at: str | None = None
 
 
 @dataclass
@@ -83,6 +89,20 @@ class Faults:
         made = Hold()
         self.armed[name.lower()] = Fault(None, hold=made)
         return made
+
+    def preempt(self, at: str = "", times: int = 1) -> None:
+        """Take away the nodes of the next steps that run on a low-priority cluster, at a text in their log."""
+        self.armed[PREEMPTION] = Fault(None, times, at=at)
+
+    def preempts(self, said: str) -> bool:
+        """Whether a node goes now, given what its step has said since it started; one preemption is then used up."""
+        fault = self.armed.get(PREEMPTION)
+        if fault is None or fault.at is None or fault.at not in said:
+            return False
+        fault.times -= 1
+        if fault.times <= 0:
+            del self.armed[PREEMPTION]
+        return True
 
     def disarm(self, name: str) -> bool:
         """Forget a fault and release who waits for it; false when it is not armed."""
@@ -127,6 +147,7 @@ class Faults:
             if fault.hold
             else {
                 "times": fault.times,
+                **({"at": fault.at} if fault.at is not None else {}),
                 **({"status": fault.error.status, "code": fault.error.code} if fault.error else {}),
             }
             for name, fault in sorted(self.armed.items())
@@ -134,6 +155,9 @@ class Faults:
 
     def arm_from(self, name: str, body: Mapping[str, Any]) -> None:
         """Arm what a request body asks for; ArmError 400 with everything that is wrong about it."""
+        if name.lower() == PREEMPTION:
+            self._preempt_from(body)
+            return
         problems = [f"'{member}' is not known; use {', '.join(_MEMBERS)}" for member in body if member not in _MEMBERS]
         found = _NAME.fullmatch(name)
         if not found or found["phase"] not in PHASES:
@@ -150,6 +174,14 @@ class Faults:
         headers = {"Retry-After": str(body["retryAfter"])} if "retryAfter" in body else None
         self.arm(name, ArmError(body["status"], body["code"], body["message"], headers=headers), body.get("times", 1))
 
+    def _preempt_from(self, body: Mapping[str, Any]) -> None:
+        known = ", ".join(_PREEMPTION_MEMBERS)
+        problems = [f"'{name}' is not known; use {known}" for name in body if name not in _PREEMPTION_MEMBERS]
+        problems += _wrong(body)
+        if problems:
+            raise ArmError(400, "InvalidFault", "; ".join(problems) + ".")
+        self.preempt(body.get("at", ""), body.get("times", 1))
+
 
 _WANTED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "status": ("a whole number from 400 to 599", lambda value: _whole(value) and 400 <= value <= 599),
@@ -158,12 +190,17 @@ _WANTED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "times": ("a whole number of 1 or more", lambda value: _whole(value) and value >= 1),
     "retryAfter": ("seconds, 0 or more", lambda value: _whole(value) and value >= 0),
     "hold": ("true", lambda value: value is True),
+    "at": ("a text", lambda value: isinstance(value, str)),
 }
 
 
 def _problems(body: Mapping[str, Any]) -> list[str]:
     found = [f"'{name}' is missing" for name in ("status", "code", "message") if name not in body]
-    return found + [
+    return found + _wrong(body)
+
+
+def _wrong(body: Mapping[str, Any]) -> list[str]:
+    return [
         f"'{name}' is {body[name]!r}, not {what}"
         for name, (what, fits) in _WANTED.items()
         if name in body and not fits(body[name])

@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from graphlib import TopologicalSorter
 
-from localcloud import processes
 from localcloud.arm import ArmError
 from localcloud.cloud import Cloud
 from localcloud.runner import logs
+from localcloud.runner.attempts import Attempts
 from localcloud.runner.locations import output_uri
-from localcloud.runner.nodes import Nodes
 from localcloud.runner.plans import SERVERLESS, GraphPlan, NodePlan, StepPlan
 from localcloud.runner.recording import record_later
 from localcloud.runner.references import compute_name
 from localcloud.runner.runs import Run, runs_of
 from localcloud.runner.sources import FromNode, resolve
-from localcloud.runner.steps import Step, StepError, sweep
+from localcloud.runner.steps import StepError, sweep
 from localcloud.runner.values import Asset, Literal, OutputSpec, Value
 from localcloud.tracking import tracking_of
 
@@ -44,7 +42,7 @@ class Runner:
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud, self._runs = cloud, runs_of(cloud)
-        self._nodes = Nodes(cloud, at_once=max(2, (os.cpu_count() or 2) // 2))
+        self._attempts = Attempts(cloud, self._set, self._say)
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         tracking_of(cloud)  # its start hook comes before ours, so that it can be told what became of old runs
         cloud.on_start.append(self.recover)
@@ -55,7 +53,7 @@ class Runner:
     def submit_step(self, run: Run, plan: StepPlan, values: Mapping[str, Value], compute: str | None) -> None:
         """Start a command job; `compute` is a reference or None for serverless."""
         self._describe(run, values, plan.outputs, compute)
-        self._begin(run, partial(self._step, run, plan, values))
+        self._begin(run, partial(self._attempts.run, run, plan, values))
 
     def submit_graph(
         self, run: Run, plan: GraphPlan, values: Mapping[str, Value], targets: Mapping[str, OutputSpec]
@@ -104,7 +102,7 @@ class Runner:
                 self._end(run, "Failed", {"code": "LocalCloudStopped", "message": STOPPED})
             elif run.recorded != run.status:
                 record_later(self._cloud, run)
-        self._nodes.release_all()
+        self._attempts.release_all()
 
     async def stop(self) -> None:
         """Before the server ends: running jobs end with it."""
@@ -198,24 +196,6 @@ class Runner:
                 outputs[name] = {**(outputs.get(name) or {}), "uri": place["uri"], "jobOutputType": place["type"]}
             job["properties"]["outputs"] = outputs
         self._cloud.store.put(job["id"], job)
-
-    # -- a step ------------------------------------------------------------------------------------------------
-
-    async def _step(self, run: Run, plan: StepPlan, values: Mapping[str, Value]) -> None:
-        self._set(run, "Preparing")
-        compute = f"{run.workspace}/computes/{run.target}" if run.target else None
-        step = Step(self._cloud, run, plan, lambda pid: self._started(run, pid))
-        launch = await asyncio.to_thread(step.prepare, values, self._nodes.size(compute))
-        self._set(run, "Queued")
-        async with self._nodes.node(compute):
-            await tracking_of(self._cloud).flush_if_ready()
-            self._set(run, "Running")
-            await step.run(launch)
-        self._set(run, "Finalizing")
-
-    def _started(self, run: Run, pid: int) -> None:
-        run.pid, run.pid_started = pid, processes.started_at(pid)
-        self._runs.save(run)
 
     # -- a graph -----------------------------------------------------------------------------------------------
 
@@ -323,8 +303,9 @@ class Runner:
                 values[name] = Literal(spec.default)
         compute = resolve(node.compute, parent, made)
         self._describe(run, values, {}, compute.text if isinstance(compute, Literal) else None)
+        record_later(self._cloud, run)
         if isinstance(node.work, StepPlan):
-            await self._step(run, node.work, values)
+            await self._attempts.run(run, node.work, values)
         else:
             await self._graph(run, node.work, values, targets)
 

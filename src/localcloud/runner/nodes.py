@@ -13,6 +13,7 @@ from typing import Any
 
 from localcloud.cloud import Cloud
 from localcloud.services.ml.computes import Computes
+from localcloud.services.ml.sizes import Sizes
 
 
 class Nodes:
@@ -44,6 +45,15 @@ class Nodes:
                 async with self._freed:
                     self._count(compute, -1)
                     self._freed.notify_all()
+
+    def is_low_priority(self, compute: str | None) -> bool:
+        """Whether Azure may take this compute's nodes away in the middle of a step."""
+        return compute is not None and self._scale(compute)[0].get("vmPriority") == "LowPriority"
+
+    def gpus(self, compute: str | None) -> int | None:
+        """GPUs of one node by the table of sizes; None on serverless compute."""
+        size = self._scale(compute)[0].get("vmSize") if compute else None
+        return self._cloud.part(Sizes, lambda: Sizes(self._cloud)).gpus(str(size)) if size else None
 
     def size(self, compute: str | None) -> str:
         """The simulated machine size, for the log."""

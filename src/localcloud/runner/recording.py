@@ -24,6 +24,9 @@ async def _record(cloud: Cloud, run: Run, tracking: Tracking) -> None:
     if run.recorded is None:
         await _create(cloud, run, tracking)
         run.recorded = "Running"
+    if run.inputs and not run.recorded_inputs:
+        await _record_parameters(run, tracking)
+        run.recorded_inputs = True
     if run.is_over and run.recorded != run.status:
         await tracking.call(
             "POST", "runs/update", {**_id(run), "status": _STATUS[run.status], "end_time": _ms(run.ended)}
@@ -59,6 +62,10 @@ async def _create(cloud: Cloud, run: Run, tracking: Tracking) -> None:
         "tags": _pairs(tags),
     }
     await tracking.call("POST", "runs/create", body)
+
+
+async def _record_parameters(run: Run, tracking: Tracking) -> None:
+    """The literal inputs; those of a step of a pipeline are known when it starts, not when its run is made."""
     params = {name: value["value"] for name, value in run.inputs.items() if "value" in value}
     for start in range(0, len(params), 100):
         some = dict(list(params.items())[start : start + 100])

@@ -20,8 +20,9 @@ class Run:
     """One run. `inputs` and `outputs` are `{name: {"type", "uri" or "value"}}`, times ISO 8601 in UTC.
 
     `submitter` is the object id of who submitted it.
-    `recorded` is the status that MLflow has been told last, `tracked_experiment` its id of the experiment;
-    `pid` and `pid_started` name the process that runs.
+    `recorded` is the status that MLflow has been told last, `recorded_inputs` whether it knows the parameters,
+    `tracked_experiment` its id of the experiment;
+    `pid` and `pid_started` name the process that runs; `preemptions` counts the nodes that were taken from it.
     """
 
     workspace: str
@@ -49,6 +50,8 @@ class Run:
     recorded: str | None = None
     tracked_experiment: str | None = None
     submitter: str = ""
+    preemptions: int = 0
+    recorded_inputs: bool = False
 
     @property
     def is_over(self) -> bool:

@@ -1,4 +1,7 @@
-"""One step: its folder, its code, its inputs as paths, its process, and how that ended."""
+"""One step: its folder, its code, its inputs as paths, its process, and how that ended.
+
+Whether a step that lost its node starts again is the runner's to say.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,20 @@ from pathlib import Path
 
 from localcloud import processes
 from localcloud.cloud import Cloud
-from localcloud.runner import logs
+from localcloud.runner import logs, preemption
 from localcloud.runner.access import AccessDenied, StepAccess
 from localcloud.runner.command import CommandError, render
 from localcloud.runner.environment import distributed_environment, step_environment
 from localcloud.runner.locations import LocationError, local
 from localcloud.runner.plans import StepPlan
+from localcloud.runner.preemption import Preempted
 from localcloud.runner.runs import Run
 from localcloud.runner.values import Asset, Value
 from localcloud.services.acting import READ_BLOB, WRITE_BLOB
 
 GRACE_SECONDS = 5.0
+# The variable that names the file of properties; what the published steps say to run history themselves.
+PROPERTIES = "LOCALCLOUD_PROPERTIES"
 
 
 class StepError(Exception):
@@ -42,6 +48,16 @@ class Launch:
     argv: list[str]
     environment: dict[str, str]
     folder: Path
+    is_preemptible: bool = False
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the simulated node of a step is; `gpus` is None where the size is not known."""
+
+    size: str
+    gpus: int | None = None
+    is_low_priority: bool = False
 
 
 class Step:
@@ -56,9 +72,14 @@ class Step:
     def folder(self) -> Path:
         return self._cloud.state / "jobs" / self._run.id
 
-    def prepare(self, values: Mapping[str, Value], size: str) -> Launch:
+    @property
+    def properties(self) -> Path:
+        """Where a step leaves properties for its run and for the pipeline's: `{"run": {…}, "root": {…}}`."""
+        return self.folder / "properties.json"
+
+    def prepare(self, values: Mapping[str, Value], machine: Machine) -> Launch:
         """Copy the code, find the inputs, make places for the outputs. StepError when something is not there."""
-        self._explain(size)
+        self._explain(machine.size)
         try:
             self._access.check_image(self._plan.environment)
             folder = self._copy_code()
@@ -72,9 +93,19 @@ class Step:
         own = dict(self._plan.variables)
         if self._plan.processes > 1:
             own = {**distributed_environment(), **own}
-        return Launch(
-            ["bash", "-c", line], step_environment(self._cloud, self._run, self._access, own, os.environ), folder
-        )
+        if machine.gpus is not None:
+            own = {"LOCALCLOUD_GPUS": str(machine.gpus), "LOCALCLOUD_SIZE": machine.size, **own}
+        own = {PROPERTIES: str(self.properties), **own}
+        environment = step_environment(self._cloud, self._run, self._access, own, os.environ)
+        return Launch(["bash", "-c", line], environment, folder, machine.is_low_priority)
+
+    def lose_node(self) -> None:
+        """What lay on the node that is gone: code, downloaded inputs, and outputs that are uploaded only at the end."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for name, spec in self._plan.outputs.items():
+            if (spec.mode or "").lower() == "upload":
+                path = local(self._cloud, self._run.workspace, self._run.outputs[name]["uri"])
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def _explain(self, size: str) -> None:
         """Say in the log what is simulated."""
@@ -131,7 +162,11 @@ class Step:
         return path
 
     async def run(self, launch: Launch) -> None:
-        """Run the process to its end. StepError when it fails or takes too long; a cancelled task ends the group."""
+        """Run the process to its end. StepError when it fails or takes too long; a cancelled task ends the group.
+
+        Preempted when the node went under a process that may be preempted.
+        """
+        start = self.log.stat().st_size
         with self.log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 *launch.argv,
@@ -144,7 +179,10 @@ class Step:
             )
         self._started(process.pid)
         try:
-            code = await asyncio.wait_for(asyncio.shield(process.wait()), self._plan.timeout)
+            ended = asyncio.ensure_future(process.wait())
+            if launch.is_preemptible:
+                await asyncio.wait_for(self._end_when_preempted(process, ended, start), self._plan.timeout)
+            code = await asyncio.wait_for(asyncio.shield(ended), self._plan.timeout)
         except TimeoutError:
             await end_group(process)
             raise StepError(
@@ -156,9 +194,25 @@ class Step:
         # What the command left running in the background ends with its step.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        if launch.is_preemptible and preemption.is_killed(code):
+            raise Preempted
         if code != 0:
             found = logs.error_of(self.log, code)
             raise StepError(found["code"], found["message"])
+
+    async def _end_when_preempted(
+        self, process: asyncio.subprocess.Process, ended: asyncio.Future[int], start: int
+    ) -> None:
+        """Return when the process has ended, by itself or as its node goes: nothing is asked of it then."""
+        notice = asyncio.create_task(preemption.notice(self._cloud.faults, self.log, start))
+        try:
+            await asyncio.wait({ended, notice}, return_when=asyncio.FIRST_COMPLETED)
+            if notice.done() and not ended.done():
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            await asyncio.shield(ended)
+        finally:
+            notice.cancel()
 
 
 async def end_group(process: asyncio.subprocess.Process) -> None:

@@ -36,17 +36,17 @@ def make_workspace(cloud: RunningCloud, *, keyless: bool = False) -> None:
         "properties": {"storageAccount": STORAGE, "keyVault": VAULT, "systemDatastoresAuthMode": mode},
     }
     cloud.arm("PUT", f"{WORKSPACE}?api-version=2024-10-01", body)
-    cluster = {
-        "location": "eastus",
-        "properties": {
-            "computeType": "AmlCompute",
-            "properties": {
-                "vmSize": "Standard_DS3_v2",
-                "scaleSettings": {"minNodeCount": 0, "maxNodeCount": 2, "nodeIdleTimeBeforeScaleDown": "PT2M"},
-            },
-        },
+    make_cluster(cloud, "cpu-cluster", "Standard_DS3_v2")
+
+
+def make_cluster(cloud: RunningCloud, name: str, size: str, *, low_priority: bool = False) -> None:
+    inner = {
+        "vmSize": size,
+        "vmPriority": "LowPriority" if low_priority else "Dedicated",
+        "scaleSettings": {"minNodeCount": 0, "maxNodeCount": 2, "nodeIdleTimeBeforeScaleDown": "PT2M"},
     }
-    cloud.arm("PUT", f"{WORKSPACE}/computes/cpu-cluster?api-version=2023-08-01-preview", cluster)
+    body = {"location": "eastus", "properties": {"computeType": "AmlCompute", "properties": inner}}
+    cloud.arm("PUT", f"{WORKSPACE}/computes/{name}?api-version=2023-08-01-preview", body)
 
 
 @dataclass

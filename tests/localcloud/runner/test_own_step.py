@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from localcloud.runner.locations import job_output
-from tests.localcloud.runner.conftest import WORKSPACE, Jobs
+from tests.localcloud.runner.conftest import WORKSPACE, Jobs, make_cluster
 from tests.tiny_model import make_rows, make_tiny_model, write_rows
 
 COMPONENT = """
@@ -70,6 +70,7 @@ def test_an_own_step_takes_what_the_registrys_pipeline_made(jobs: Jobs, own: Any
     chat = MLClient(DefaultAzureCredential(), registry_name="azureml").components.get(
         "chat_completion_pipeline", version="0.0.82"
     )
+    make_cluster(jobs.cloud, "gpu-cluster", "Standard_NC24ads_A100_v4")
     rows = str(write_rows(tmp_path / "rows.jsonl", make_rows(12)))
     model = str(make_tiny_model(tmp_path / "tiny" / "mlflow_model_folder"))
     (tmp_path / "about").mkdir()
@@ -78,7 +79,8 @@ def test_an_own_step_takes_what_the_registrys_pipeline_made(jobs: Jobs, own: Any
     @dsl.pipeline
     def gated():
         files = {f"{split}_file_path": Input(type="uri_file", path=rows) for split in ("train", "validation", "test")}
-        computes = {f"compute_{role}": "cpu-cluster" for role in ("model_import", "preprocess", "finetune")}
+        computes = {f"compute_{role}": "cpu-cluster" for role in ("model_import", "preprocess")}
+        computes["compute_finetune"] = "gpu-cluster"
         dials = {"apply_lora": "true", "max_steps": 1, "per_device_train_batch_size": 12}
         tuned = chat(mlflow_model_path=Input(type="mlflow_model", path=model), **files, **computes, **dials)
         evaluate = own(

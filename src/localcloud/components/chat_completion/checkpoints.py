@@ -44,6 +44,13 @@ class Checkpoints:
         """The step of the newest complete checkpoint."""
         return max(self._complete(), default=None)
 
+    def clear(self) -> int:
+        """Remove what an earlier start has left, complete or not; how many there were."""
+        left = list(self._folder.glob("checkpoint-*"))
+        for path in left:
+            shutil.rmtree(path)
+        return len(left)
+
     def save(self, model: torch.nn.Module, optimizer: Any, schedule: Any, progress: Progress) -> None:
         path = self.path(progress.step)
         shutil.rmtree(path, ignore_errors=True)

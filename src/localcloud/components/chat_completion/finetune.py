@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING, Any
 from localcloud.components.chat_completion import chat_tokenizer, model_import, preprocess
 from localcloud.components.chat_completion.finetune_config import FILE, FinetuneConfig
 from localcloud.components.chat_completion.metrics import Metrics
-from localcloud.components.chat_completion.program import UserError, parse, read_json, run, say, write_json
+from localcloud.components.chat_completion.program import (
+    PROPERTIES_FILE,
+    UserError,
+    parse,
+    read_json,
+    report_properties,
+    run,
+    say,
+    write_json,
+)
 from localcloud.components.chat_completion.settings import Settings, add_arguments, settings_of
 from localcloud.components.mlflow_folder import copy_beside
 
@@ -104,7 +113,10 @@ def _train(
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     say(f"{trained:,} of {sum(weight.numel() for weight in model.parameters()):,} weights are trained on {device}: "
         f"{training.total_steps} steps, {training.steps_per_epoch} an epoch.")  # fmt: skip
-    if settings.resume_from_checkpoint and not training.resume():
+    if not settings.resume_from_checkpoint:
+        if left := checkpoints.clear():
+            say(f"resume_from_checkpoint is false: {left} checkpoints of an earlier start are removed; starting over.")
+    elif not training.resume():
         say("There is no complete checkpoint to resume from; starting from the base model.")
     return model, training.run()
 
@@ -199,10 +211,10 @@ def _write_metadata(folders: Folders, config: FinetuneConfig, progress: Progress
     flavor = "transformers" if facts["mlflow_flavor"] == "transformers" else "hftransformersv2"
     settings = (base.get("flavors") or {}).get(facts["mlflow_flavor"]) or {}
     write_json(folders.output / METADATA_FILE, {"flavor": flavor, "flavor_settings": settings, "metadata": metadata})
-    tokens = read_json(folders.preprocessed / preprocess.PROPERTIES_FILE)["root"]
+    tokens = read_json(folders.preprocessed / PROPERTIES_FILE)["root"]
     best = {"best_metric": str(progress.best_loss)} if progress.best_step else {}
     root = {"PipelineType": "Finetune", "model_name": folders.model_name, **tokens, **best}
-    write_json(folders.output / preprocess.PROPERTIES_FILE, {"run": {"showMetricsAtRoot": "true"}, "root": root})
+    report_properties(folders.output, {"showMetricsAtRoot": "true"}, root)
 
 
 def _base_mlmodel(imported: Path) -> dict[str, Any]:
@@ -216,6 +228,12 @@ def _base_mlmodel(imported: Path) -> dict[str, Any]:
 def _choose_device() -> torch.device:
     import torch
 
+    if os.environ.get("LOCALCLOUD_GPUS") == "0":
+        size = os.environ.get("LOCALCLOUD_SIZE", "")
+        raise UserError(
+            f"No GPU in a machine of size '{size}', and the fine-tune runs on nothing else: name a cluster of a GPU "
+            "size as compute_finetune."
+        )
     if torch.cuda.is_available():
         return torch.device("cuda")
     say(f"No GPU here: training on the CPU with {torch.get_num_threads()} threads, where Azure would refuse.")

@@ -22,6 +22,7 @@ from localcloud.components.chat_completion.program import (
     existing,
     parse,
     read_json,
+    report_properties,
     run,
     say,
     truth,
@@ -32,7 +33,6 @@ from localcloud.components.chat_completion.splits import Splits, split_rows
 
 MINIMUM_TRAIN_ROWS = 10
 ARGUMENTS_FILE = "preprocess_args.json"
-PROPERTIES_FILE = "run_properties.json"
 INFERENCE_FILE = "azureml_mlflow_inference_params.json"
 
 
@@ -130,7 +130,7 @@ def _write_facts(output: Path, model: Path, name: str, maximum: int, train: Sequ
         "__azureml_ft_training_tokens": str(sum(len(row.input_ids) for row in train)),
         "__azureml_ft_assistant_tokens": str(sum(row.answer_tokens for row in train)),
     }
-    write_json(output / PROPERTIES_FILE, {"run": {}, "root": tokens})
+    report_properties(output, {}, tokens)
     say(f"One epoch has {tokens['__azureml_ft_training_tokens']} tokens, "
         f"{tokens['__azureml_ft_assistant_tokens']} of them the assistant's.")  # fmt: skip
 

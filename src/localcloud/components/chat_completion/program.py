@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+PROPERTIES_FILE = "run_properties.json"
 
 
 class UserError(Exception):
@@ -50,6 +53,14 @@ def run(step: Callable[[], None]) -> int:
 def write_json(path: Path, value: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def report_properties(beside: Path, run: Mapping[str, str], root: Mapping[str, str]) -> None:
+    """Properties for the step's run and the pipeline's: a file in the output, and one for the runner where it asks."""
+    found = {"run": dict(run), "root": dict(root)}
+    write_json(beside / PROPERTIES_FILE, found)
+    if asked := os.environ.get("LOCALCLOUD_PROPERTIES"):
+        write_json(Path(asked), found)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -114,6 +114,16 @@ class Sizes:
             )
         return [size for size in self._sizes.values() if region in size.regions]
 
+    def is_restricted(self, location: str, name: str) -> bool:
+        """Whether the region has the size and gives it to no new subscription."""
+        table = {size.lower(): regions for size, regions in self._table["restricted"].items()}
+        return _plain(location) in table.get(name.lower(), ())
+
+    def gpus(self, name: str) -> int | None:
+        """GPUs of a size, wherever it is offered; None for one that the table does not have."""
+        found = self._sizes.get(name.lower())
+        return found.gpus if found else None
+
     def find(self, location: str, name: str) -> Size:
         """The size of that name; one clear 400 when it is retired, unknown, or not offered in the region."""
         found = self._sizes.get(name.lower())
@@ -128,6 +138,10 @@ class Sizes:
                 "InvalidVmSize",
                 f"The VM size '{name}' is not offered in '{location}'. What is: "
                 f"GET {LOCATION.format(subscription='{subscription}', location=_plain(location))}/vmSizes.",
+            )
+        if self.is_restricted(location, name):
+            raise ArmError(
+                400, "SkuNotAvailable", f"The VM size '{name}' is not available for this subscription in '{location}'."
             )
         return found
 
