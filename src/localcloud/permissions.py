@@ -102,6 +102,13 @@ class Permissions:
             if grant.scope.startswith(below) and grant.role.allows(action)
         )
 
+    def held(self, principal: str, scope: str) -> list[Role]:
+        """The roles that count for a principal at a scope; those with a condition are left out."""
+        self._refresh()
+        at = scope.lower().rstrip("/")
+        grants = self._grants.get(principal.lower(), ())
+        return [grant.role for grant in grants if grant.covers(at) and not grant.condition]
+
     def require(self, claims: Mapping[str, Any], need: Need, attributes: Mapping[str, str] | None = None) -> None:
         """Azure's 403 unless the caller may."""
         if not self.allowed(claims["oid"], need.action, need.scope, attributes=attributes):

@@ -26,9 +26,11 @@ from localcloud.arm import (
 from localcloud.cloud import PRINCIPAL_ID, SUBSCRIPTION, Cloud
 from localcloud.conditions import Condition, NotUnderstood
 from localcloud.permissions import ASSIGNMENTS, DEFINITIONS, permissions_of
+from localcloud.roles import PROVIDER
 from localcloud.store import Body
 
 _AT = f"/{{scope:path}}/providers/{ASSIGNMENTS}"
+_PERMISSIONS = f"/{{scope:path}}/providers/{PROVIDER}/permissions"
 _DEFINITION = f"/{{scope:path}}/providers/{DEFINITIONS}"
 _DEFINITION_MEMBERS = ("roleName", "description", "type", "permissions", "assignableScopes")
 _MEMBERS = (
@@ -45,6 +47,7 @@ def routes(cloud: Cloud) -> list[Route]:
     service = RoleAssignments(cloud)
     return [
         route(_AT, ["GET"], service.list_assignments),
+        route(_PERMISSIONS, ["GET"], service.list_permissions),
         route(f"{_AT}/{{name}}", ["PUT"], service.put),
         route(f"{_AT}/{{name}}", ["GET"], service.get),
         route(f"{_AT}/{{name}}", ["DELETE"], service.delete),
@@ -70,6 +73,12 @@ class RoleAssignments:
         found = self._cloud.store.children(scope, ASSIGNMENTS) + self._cloud.store.beneath(scope, ASSIGNMENTS)
         once = {assignment["id"].lower(): assignment for assignment in found}
         return page(request, [*once.values()])
+
+    async def list_permissions(self, request: Request) -> Response:
+        """What the caller may do at the scope, one set for each role that counts there; it takes `permissions/read`."""
+        require_api_version(request)
+        held = self._permissions.held(request.state.claims["oid"], self._scope(request))
+        return page(request, [role.body["properties"]["permissions"][0] for role in held])
 
     async def put(self, request: Request) -> Response:
         require_api_version(request)
