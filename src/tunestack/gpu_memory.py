@@ -12,6 +12,7 @@ from typing import Any
 
 from tunestack.architecture import Architecture
 from tunestack.azure_facts import Gpu
+from tunestack.errors import UsageError
 
 GIB = 2**30
 TRAINING_OVERHEAD, SERVING_OVERHEAD = 2.0, 1.5  # CUDA's context, buffers, fragments
@@ -105,23 +106,29 @@ class Training:
         def text(name: str, default: str) -> str:
             return str(parameters.get(name, default)).lower()
 
+        def count(name: str, default: str) -> int:
+            try:
+                return int(text(name, default))
+            except ValueError as error:
+                raise UsageError(f"parameter '{name}' cannot be '{text(name, default)}'") from error
+
         deepspeed = text("apply_deepspeed", "false") in ("true", "1")
         own = bool(parameters.get("deepspeed"))
-        asked = int(text("max_seq_length", "-1"))
+        asked = count("max_seq_length", "-1")
         own_limit = longest if longest <= 1_000_000 else UNSET
         targets = config.get("lora_target_modules")
         forced = (config.get("hf_trainer_args") or {}).get("gradient_checkpointing", False)
         return cls(
             lora=text("apply_lora", "false") in ("true", "1"),
-            rank=int(text("lora_r", "8")),
+            rank=count("lora_r", "8"),
             targets=tuple(targets) if isinstance(targets, list) else None,
-            precision=int(text("precision", "32")),
-            stage=(None if own else int(text("deepspeed_stage", "2"))) if deepspeed else 0,
-            batch=int(text("per_device_train_batch_size", "1")),
-            eval_batch=int(text("per_device_eval_batch_size", "1")),
+            precision=count("precision", "32"),
+            stage=(None if own else count("deepspeed_stage", "2")) if deepspeed else 0,
+            batch=count("per_device_train_batch_size", "1"),
+            eval_batch=count("per_device_eval_batch_size", "1"),
             sequence=min(asked, own_limit) if asked > 0 else own_limit,
             gpus=gpus,
-            nodes=int(text("num_nodes_finetune", "1")),
+            nodes=count("num_nodes_finetune", "1"),
             optimizer=text("optim", "adamw_torch"),
             checkpointing=str(forced).lower() == "true",
         )

@@ -16,7 +16,7 @@ from tunestack import azure_facts
 from tunestack.errors import GateSaidNo, TunestackError, UsageError, did_you_mean
 from tunestack.preflight_subject import BLOCKING, Finding, Subject
 
-__all__ = ["COLUMNS", "Check", "Finding", "Report", "Subject", "accepted", "checks", "refuse", "run", "show"]
+__all__ = ["COLUMNS", "Check", "Finding", "Report", "Subject", "accepted", "asked", "checks", "refuse", "run", "show"]
 
 COLUMNS = ("check", "verdict", "reason", "fix")
 LONGEST_TAG = 256
@@ -35,9 +35,16 @@ class Check:
 def checks() -> tuple[Check, ...]:
     """All checks, in the order in which they are shown."""
     from tunestack import preflight_budget as budget
+    from tunestack import preflight_chat as chat
+    from tunestack import preflight_checkpoints as kept
     from tunestack import preflight_clusters as clusters
+    from tunestack import preflight_cost as cost
+    from tunestack import preflight_data as data
+    from tunestack import preflight_memory as memory
     from tunestack import preflight_models as models
     from tunestack import preflight_names as names
+    from tunestack import preflight_optimization as optimization
+    from tunestack import preflight_parameters as parameters
     from tunestack import preflight_quota as quota
     from tunestack import preflight_roles as roles
     from tunestack import preflight_sizes as sizes
@@ -52,11 +59,40 @@ def checks() -> tuple[Check, ...]:
         Check("serving-allow-list", "may the model be served on that size", models.serving_allow_list),
         Check("training-region", "does the region offer the training size", sizes.training_region),
         Check("serving-region", "does the region offer the serving size", sizes.serving_region),
+        Check("training-memory", "does training fit into the GPU's memory", memory.training_memory),
+        Check("host-memory", "does what ZeRO offloads fit into the machine's", memory.host_memory),
+        Check("serving-memory", "does serving fit into the GPU's memory", memory.serving_memory),
+        Check("gpus", "is there one process for each GPU", optimization.processes),
         Check("training-quota", "is there quota for the nodes of a run", quota.training_quota),
         Check("serving-quota", "is there quota for blue plus green, with their reserves", quota.serving_quota),
         Check("limits", "are there counts left of endpoints, deployments and instances", quota.limits),
         Check("roles", "may whoever is signed in do the steps to come", roles.caller_roles),
         Check("names", "can everything be called what it will be called", names.lengths),
+        Check("parameters", "does the component take the recipe's parameters", parameters.parameters_accepted),
+        Check("dropped-parameters", "which of the model's defaults are dropped", parameters.parameters_dropped),
+        Check("overridden-parameters", "who wins where values differ", parameters.parameters_overridden),
+        Check("dead-parameters", "which parameters have no effect", parameters.parameters_dead),
+        Check("precision", "is it 16, and can the GPU do it", optimization.precision),
+        Check("gradient-checkpointing", "is it on", optimization.checkpointing),
+        Check("deepspeed", "does it fit with the other parameters", optimization.deepspeed),
+        Check("lora", "is it known which layers get adapters", optimization.lora),
+        Check("sequence-length", "how many tokens of a row are read", kept.sequence_length),
+        Check("evaluation-steps", "is the validation split looked at while training", kept.evaluation_steps),
+        Check("early-stopping", "can it stop, and pick a checkpoint", kept.early_stopping),
+        Check("checkpoints", "how many are kept", kept.checkpoints),
+        Check("data-splits", "are all three files there, so that none is cut from another", data.splits),
+        Check("data-size", "are there enough rows", data.size),
+        Check("data-recipe", "was the folder made with this recipe", data.of_recipe),
+        Check("data-card", "were the rows checked", data.card),
+        Check("data-hash", "are hashes those of the files, and no split the test split", data.hashes),
+        Check("data-tokens", "are tokens counted, and are rows cut", data.tokens),
+        Check("data-rejected", "how many rows were left out", data.rejected),
+        Check("test-clusters", "are there enough conversations for the gate", data.clusters),
+        Check("chat-template", "is it known where an answer begins", chat.template),
+        Check("chat-roles", "does the template take the rows' roles", chat.roles),
+        Check("tokenizer", "were rows rendered as the model reads them", chat.tokenizer),
+        Check("run-cost", "what does a run take: steps, hours, dollars", cost.run),
+        Check("serving-cost", "what does a deployment cost", cost.deployment),
         Check("budget", "does the upper end of a run's cost fit the budgets", budget.budget),
     )
 
@@ -69,6 +105,7 @@ class Report:
     is_offline: bool
     estimate: Mapping[str, Any]
     alternatives: tuple[Mapping[str, Any], ...] = ()
+    cheaper: tuple[str, ...] = ()
 
     def blocking(self, accepted: Collection[str] = ()) -> tuple[Finding, ...]:
         """What stands in the way: errors and unknowns that nobody accepted."""
@@ -117,11 +154,19 @@ class Report:
 
 def run(subject: Subject) -> Report:
     """All checks. What a check cannot find out, because the cloud refuses or does not answer, is unknown."""
-    findings = tuple(_asked(check, subject) for check in checks())
-    return Report(findings, subject.cloud is None, {})
+    from tunestack import alternatives, preflight_cost
+
+    findings = tuple(asked(check, subject) for check in checks())
+    try:
+        estimate, others = preflight_cost.record(subject), alternatives.of_subject(subject)
+    except TunestackError as error:  # the checks above say so too
+        estimate, others = {"unknown": "; ".join(error.problems)}, ()
+    cheaper = tuple(one.text for one in alternatives.worth_showing(others))
+    return Report(findings, subject.cloud is None, estimate, tuple(one.record for one in others), cheaper)
 
 
-def _asked(check: Check, subject: Subject) -> Finding:
+def asked(check: Check, subject: Subject) -> Finding:
+    """What one check says, an error of the cloud as unknown."""
     try:
         found = replace(check.of(subject), check=check.name)
     except TunestackError as error:
@@ -137,6 +182,8 @@ def show(report: Report) -> None:
     tables.show("preflight", COLUMNS, rows)
     for source in dict.fromkeys(found.source for found in report.findings if found.source):
         cli.note(f"source: {source}")
+    for text in report.cheaper:
+        cli.note(f"instead: {text}")
     cli.note(report.summary)
 
 

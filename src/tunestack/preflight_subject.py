@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tunestack.deployment_settings import Settings
     from tunestack.fine_tune_cost import Range
     from tunestack.preflight_live import Live
+    from tunestack.preflight_planned import Planned
     from tunestack.prices import PriceBook
     from tunestack.recipe import Recipe
 
@@ -117,6 +118,13 @@ class Subject:
         return PriceBook(self.region or "eastus", live=self.cloud is not None)
 
     @cached_property
+    def planned(self) -> Planned:
+        """What would be sent: schema, parameters, the model's shape."""
+        from tunestack.preflight_planned import Planned
+
+        return Planned(self)
+
+    @cached_property
     def estimate(self) -> Range | str:
         """Steps, hours and dollars of one run as ranges; in words why, where something for it is not known."""
         from tunestack import fine_tune_cost
@@ -124,7 +132,12 @@ class Subject:
         machines = self.training
         if machines is None:
             return "which machines train is not known"
+        if self.planned.objections:
+            return "a parameter is wrong, so that nothing can be counted from it"
+        cheap = self.machines("cpu")
         gpu = self.prices.size(machines.size, low_priority=machines.is_low_priority)
-        cpu = self.prices.size(str(self.dials.get("cpuSize") or machines.size))
-        rows = self.data.rows.get("train") if self.data else None
-        return fine_tune_cost.of_recipe(self.recipe, fine_tune_cost.Machines(machines.size, gpu, cpu), rows)
+        cpu = self.prices.size(cheap.size if cheap else machines.size)
+        sizes = fine_tune_cost.Machines(
+            machines.size, gpu, cpu, cheap.size if cheap else "", machines.is_low_priority
+        )
+        return fine_tune_cost.of_recipe(self.recipe, sizes, data=self.data, parameters=self.planned.sent)

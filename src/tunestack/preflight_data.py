@@ -1,0 +1,182 @@
+"""Checks of the prepared data: its splits, sizes, tokens, what was rejected, and whether it is this recipe's at all.
+
+They read the folder's manifest and card, never its rows: those were checked when the folder was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tunestack import data_folder
+from tunestack.data_folder import DataFolder
+from tunestack.fine_tune_cost import Range
+from tunestack.preflight_subject import Finding, Subject
+from tunestack.rows import MINIMUM_TRAIN_ROWS
+
+FOLDER = "data.json of the data folder"
+CARD = "card.json of the data folder"
+MAKE = "Make the folder with scripts/prepare_data.py --recipe"
+# What the component does where a file is not passed: its preprocess.py.
+_CUTS = {
+    "validation": "20 % of the training rows would be taken away for it, by position",
+    "test": "10 to 20 % of the training rows would be taken away, and the gate has nothing to look at",
+    "train": "there is nothing to train on",
+}
+_SETTINGS = ("percent", "subset", "splits", "sampling", "seed", "format", "columns", "max_tokens", "validation_percent")
+
+
+def splits(subject: Subject) -> Finding:
+    """All three files must be passed: of two, the component trains on the first 80 % without a word."""
+    check, data = "data-splits", subject.data
+    if data is None:
+        return _no_data(check)
+    lacking = [split for split in data_folder.NEEDED if not data.rows.get(split)]
+    if lacking:
+        said = "; ".join(f"'{data.name}' has no {split} rows: {_CUTS[split]}" for split in lacking)
+        return Finding(check, "error", said, FOLDER, MAKE)
+    counts = ", ".join(f"{split} {data.rows[split]:,}" for split in data_folder.NEEDED)
+    return Finding(check, "ok", f"all three are passed, so that none is cut from another: {counts}", FOLDER)
+
+
+def size(subject: Subject) -> Finding:
+    """The component wants ten rows; a run wants at least one whole step."""
+    check, data = "data-size", subject.data
+    if data is None:
+        return _no_data(check)
+    rows = data.rows.get("train", 0)
+    if rows < MINIMUM_TRAIN_ROWS:
+        said = f"{rows} rows to train on, and the component ends with an error below {MINIMUM_TRAIN_ROWS}"
+        return Finding(check, "error", said, FOLDER, "Raise data.percent, or use more data")
+    run = subject.planned.training
+    if run is not None:
+        together = run.batch * run.gpus * run.nodes
+        if rows < together:
+            said = f"{rows:,} rows are fewer than the {together:,} that one step takes on all GPUs"
+            return Finding(check, "warning", said, FOLDER, "Take a smaller per_device_train_batch_size, or more data")
+    found = subject.estimate
+    steps = f", {found.steps:,} steps" if isinstance(found, Range) else ""
+    return Finding(check, "ok", f"{rows:,} rows to train on{steps}", FOLDER)
+
+
+def card(subject: Subject) -> Finding:
+    """Whether anybody looked at the rows: a folder made or changed by hand has no card that belongs to it."""
+    check, data = "data-card", subject.data
+    if data is None:
+        return _no_data(check)
+    if not data.card or not data.settings:
+        said = "the folder was made or changed by hand: its rows were not checked, and roles and lengths are not known"
+        return Finding(check, "warning", said, FOLDER, MAKE)
+    return Finding(check, "ok", "made by prepare_data, and unchanged since", FOLDER)
+
+
+def tokens(subject: Subject) -> Finding:
+    """Whether rows are counted by the model's own tokenizer, and how many are cut before their answer ends."""
+    check, data = "data-tokens", subject.data
+    if data is None:
+        return _no_data(check)
+    tokenizer = data.card.get("tokenizer") or {}
+    counted = _split(data, "train").get("tokens") or {}
+    if not counted:
+        said = "how many tokens the rows have is not known: hours are guessed, and rows may be cut"
+        return Finding(check, "warning", said, CARD, MAKE)
+    masked, cut = int(counted.get("masked") or 0), int(counted.get("cut") or 0)
+    mean = f"{float(counted.get('mean') or 0):,.0f} tokens a row on average, at most {int(counted.get('max') or 0):,}"
+    if not tokenizer.get("exact"):
+        said = f"{mean}, estimated: the model's tokenizer could not be had"
+        return Finding(check, "warning", said, CARD, "Prepare again where the model's tokenizer can be fetched")
+    flaws = [f"{masked:,} rows have no token to learn from"] if masked else []
+    flaws += [f"{cut:,} rows are cut before their answer ends"] if cut else []
+    if flaws:
+        fix = "Raise training.max_seq_length, or leave long rows out with data.max_tokens"
+        return Finding(check, "warning", f"{mean}; {' and '.join(flaws)}", CARD, fix)
+    return Finding(check, "ok", f"{mean}, by the tokenizer of '{tokenizer.get('name', 'the model')}'", CARD)
+
+
+def rejected(subject: Subject) -> Finding:
+    """Rows that were left out, against the recipe's limit."""
+    check, data = "data-rejected", subject.data
+    if data is None:
+        return _no_data(check)
+    told = data.card.get("rejected")
+    if not isinstance(told, Mapping):
+        return Finding(check, "warning", "how many rows were rejected is not known", CARD, MAKE)
+    count, kept = int(told.get("rows") or 0), sum(data.rows.values())
+    percent = 100 * count / max(count + kept, 1)
+    most = subject.recipe.data.max_rejected_percent
+    reasons = ", ".join(f"{reason} {number:,}" for reason, number in (told.get("reasons") or {}).items())
+    said = f"{count:,} rows rejected, {percent:.1f} %" + (f": {reasons}" if reasons else "")
+    if percent > most:
+        fix = "Look into rejected.jsonl, mend the data, or raise data.max_rejected_percent"
+        return Finding(check, "error", f"{said}; the recipe allows {most:g} %", CARD, fix)
+    return Finding(check, "ok", f"{said}; the recipe allows {most:g} %", CARD)
+
+
+def clusters(subject: Subject) -> Finding:
+    """The gate wants so many conversations that differ, or says inconclusive: a run that is paid for nothing."""
+    check, data = "test-clusters", subject.data
+    if data is None:
+        return _no_data(check)
+    rows, wanted = data.rows.get("test", 0), subject.recipe.evaluation.min_clusters
+    looked = min(rows, subject.recipe.evaluation.max_rows)
+    told = _split(data, "test").get("clusters")
+    found = min(int(told), looked) if told is not None else looked
+    kind = "clusters of conversations" if told is not None else "rows, and so at most that many clusters"
+    said = f"the test split has {found:,} {kind}; the gate wants {wanted:,}"
+    if found < wanted:
+        return Finding(check, "error", said, CARD, "Take more data, or lower evaluation.min_clusters and say so")
+    if told is None:
+        return Finding(check, "warning", f"{said}: how many of them differ is not known", FOLDER, MAKE)
+    return Finding(check, "ok", said, CARD)
+
+
+def of_recipe(subject: Subject) -> Finding:
+    """Whether this recipe made the folder: another source would go into the model's name and lineage."""
+    check, data, asked = "data-recipe", subject.data, subject.recipe.data
+    if data is None:
+        return _no_data(check)
+    if data.source.partition("@")[0] != asked.source.partition("@")[0]:
+        said = f"the data comes from '{data.source}', the recipe wants '{asked.source}'"
+        return Finding(check, "error", said, FOLDER, MAKE)
+    if not data.settings:
+        return Finding(check, "warning", "with which settings it was made is not known", FOLDER, MAKE)
+    wanted = asked.model_dump(mode="json")
+    other = [
+        f"{name} {_said(data.settings[name])}, the recipe {_said(wanted[name])}"
+        for name in _SETTINGS
+        if name in data.settings and data.settings[name] != wanted[name]
+    ]
+    if other:
+        return Finding(check, "warning", f"made with {'; '.join(other)}", FOLDER, MAKE)
+    return Finding(check, "ok", f"made with this recipe's settings, {data.percent:g} % of '{data.source}'", FOLDER)
+
+
+def hashes(subject: Subject) -> Finding:
+    """The lineage's hash is that of the files, and the test split is not the training split."""
+    check, data = "data-hash", subject.data
+    if data is None:
+        return _no_data(check)
+    sums = data.sha256
+    wrong = []
+    if set(data_folder.SPLITS) <= set(sums) and data_folder.hash_over(sums) != data.hash:
+        wrong.append("the folder's hash is not that of its files")
+    if sums.get("test") != data.test_hash:
+        wrong.append("the test split is not the one that test_hash names, which attempts are counted by")
+    if sums.get("test") and sums.get("test") in (sums.get("train"), sums.get("validation")):
+        wrong.append("the test split is the same file as another split: the gate would test what was learned")
+    if wrong:
+        return Finding(check, "error", "; ".join(wrong), FOLDER, MAKE)
+    return Finding(check, "ok", f"data {data.hash[:12]}, test split {data.test_hash[:12]}", FOLDER)
+
+
+def _split(data: DataFolder, split: str) -> Mapping[str, Any]:
+    found = (data.card.get("splits") or {}).get(split)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _said(value: Any) -> str:
+    return "none" if value is None else str(value)
+
+
+def _no_data(check: str) -> Finding:
+    return Finding(check, "not asked", "no data folder was given", fix="Name it with --data FOLDER")

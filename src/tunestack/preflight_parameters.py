@@ -1,0 +1,90 @@
+"""Checks of the parameters against the component: what it refuses, drops, overrides or ignores.
+
+Further traps of the training step stand in preflight_optimization.py and preflight_checkpoints.py.
+"""
+
+from __future__ import annotations
+
+from tunestack import azure_facts
+from tunestack.preflight_planned import SCRIPT, Planned
+from tunestack.preflight_subject import Finding, Subject
+
+
+def parameters_accepted(subject: Subject) -> Finding:
+    """Names, types, enums and minima of the schema, and what the scripts refuse beyond it."""
+    check, planned = "parameters", subject.planned
+    schema = planned.schema
+    if schema is None:
+        said = f"the inputs of '{subject.recipe.pipeline}' stand not in component_facts.yml"
+        return Finding(check, "unknown", said, "component_facts.yml", "Ask online, or take the version of the table")
+    wrong = [*planned.objections, *_refused(planned)]
+    if wrong:
+        return Finding(check, "error", "; ".join(wrong), schema.source, "Change them in the recipe, or with --set")
+    count = len(subject.recipe.parameters)
+    return Finding(check, "ok", f"the recipe's {count} parameters are inputs with values that may be", schema.source)
+
+
+def _refused(planned: Planned) -> list[str]:
+    """What the schema lets pass and the scripts end with a user error for."""
+    found = []
+    if planned.number("learning_rate", 2e-5) <= 0:
+        found.append(f"parameter 'learning_rate' cannot be '{planned.value('learning_rate', '')}': it must be above 0")
+    if planned.is_on("apply_lora") and planned.number("lora_r", 8) < 1:
+        found.append(f"parameter 'lora_r' cannot be '{planned.value('lora_r', '')}': a rank is at least 1")
+    if planned.number("max_steps", -1) == 0:
+        found.append("parameter 'max_steps' cannot be '0': it is -1, or the steps to train")
+    return found
+
+
+def parameters_dropped(subject: Subject) -> Finding:
+    """Defaults of the model that the component has no input for: the tutorial's own call breaks on them."""
+    check, planned = "dropped-parameters", subject.planned
+    if planned.defaults is None or planned.schema is None:
+        return _nobody_knows(check, subject)
+    gone = [f"{one.name} {one.default}" for one in planned.choices if one.sent is None]
+    if gone:
+        said = f"the model's defaults {', '.join(gone)} are no inputs of the component and are not sent"
+        fix = "Nothing, if you do without them; a rate's bounds can be said with lr_scheduler_type and warmup_steps"
+        return Finding(check, "warning", said, planned.defaults_source, fix)
+    return Finding(check, "ok", "nothing is dropped", planned.defaults_source)
+
+
+def parameters_overridden(subject: Subject) -> Finding:
+    """Who wins where recipe and model differ: the recipe, but `hf_trainer_args` of the finetune_config over all."""
+    check, planned = "overridden-parameters", subject.planned
+    if planned.defaults is None or planned.schema is None:
+        return _nobody_knows(check, subject)
+    args = planned.config.get("hf_trainer_args") or {}
+    lost = [
+        f"{name} {planned.value(name, '')} becomes {value}"
+        for name, value in args.items()
+        if name in planned.schema.inputs and str(value).lower() != planned.value(name, str(value))
+    ]
+    if lost:
+        said = f"hf_trainer_args of '{subject.recipe.finetune_config}' win over every input: {', '.join(lost)}"
+        return Finding(check, "error", said, SCRIPT, "Say each value once: take it out of hf_trainer_args")
+    won = [f"{one.name} {one.recipe} (model: {one.default})" for one in planned.choices if one.note == "recipe wins"]
+    said = f"the recipe wins over the model: {', '.join(won)}" if won else "recipe and model do not differ"
+    if not subject.recipe.model.is_hub:
+        said += "; hf_trainer_args in the model's own finetune_config.json would win, and that file is not public"
+    return Finding(check, "ok", said, planned.defaults_source)
+
+
+def parameters_dead(subject: Subject) -> Finding:
+    """Inputs of the component that no step reads."""
+    check, planned = "dead-parameters", subject.planned
+    if planned.schema is None:
+        return _nobody_knows(check, subject)
+    dead = sorted(set(subject.recipe.parameters) & planned.schema.no_effect)
+    clipped = "max_grad_norm" in subject.recipe.parameters and planned.stage == 2
+    if dead or clipped:
+        parts = [f"{', '.join(dead)} {'do' if len(dead) > 1 else 'does'} nothing in the component"] if dead else []
+        parts += ["max_grad_norm is not applied: the ZeRO-2 file has no gradient_clipping"] if clipped else []
+        return Finding(check, "warning", "; ".join(parts), SCRIPT, "Take them out of the recipe")
+    return Finding(check, "ok", "every parameter of the recipe has an effect", SCRIPT)
+
+
+def _nobody_knows(check: str, subject: Subject) -> Finding:
+    said = f"the defaults of '{subject.recipe.model.name}' or the component's inputs are not in the dated tables"
+    source = f"azure_facts.yml of {azure_facts.facts()['as_of']}"
+    return Finding(check, "unknown", said, source, "Ask online")
