@@ -12,6 +12,7 @@ from datetime import date
 from functools import cached_property
 from typing import Any
 
+from tunestack import azure_facts
 from tunestack.connect import Connection
 from tunestack.endpoint import DEPLOYMENT_VERSION, ENDPOINT_VERSION
 from tunestack.errors import CloudError
@@ -25,6 +26,7 @@ RESOURCES_VERSION = "2021-04-01"
 SKUS_VERSION = "2021-07-01"
 # Where azure-ai-ml asks too; one address for all regions.
 DISCOVERY = "https://eastus.api.azureml.ms/registrymanagement/v1.0/registries/{registry}/discovery"
+DISCOVERY_VERSION = "v1.0"
 Json = Mapping[str, Any]
 
 
@@ -115,10 +117,20 @@ class Live:
     # -- the region --------------------------------------------------------------------------------------------
 
     @cached_property
-    def sizes(self) -> Mapping[str, Json]:
-        """The sizes that the region offers, by name in lower case."""
-        listed = self.connection.arm.get(f"{self._location}/vmSizes", VERSION).get("value", [])
+    def sizes(self) -> Mapping[str, Json] | None:
+        """The sizes that the region offers, by name in lower case; None where the caller may not read them."""
+        try:
+            listed = self.connection.arm.get(f"{self._location}/vmSizes", VERSION).get("value", [])
+        except CloudError as error:
+            if error.status != 403:
+                raise
+            return None
         return {str(size["name"]).lower(): size for size in listed}
+
+    def family(self, size: str) -> tuple[str, int] | None:
+        """The quota family of a size and the cores of one machine, by the region's list, else by the dated table."""
+        found = (self.sizes or {}).get(size.lower())
+        return (str(found["family"]), int(found["vCPUs"])) if found else azure_facts.cores(size)
 
     @cached_property
     def quota(self) -> Mapping[str, tuple[int, int]]:
@@ -137,8 +149,15 @@ class Live:
 
     @cached_property
     def _skus(self) -> list[Json]:
+        """Machines of the region with what restricts them; none where the caller may not read that."""
         path = f"/subscriptions/{self.connection.workspace.subscription_id}/providers/Microsoft.Compute/skus"
-        return list(self.connection.arm.pages(path, SKUS_VERSION, **{"$filter": f"location eq '{self.region}'"}))
+        try:
+            listed = list(self.connection.arm.pages(path, SKUS_VERSION, **{"$filter": f"location eq '{self.region}'"}))
+        except CloudError as error:
+            if error.status != 403:
+                raise
+            return []
+        return listed
 
     @property
     def _location(self) -> str:
@@ -173,16 +192,21 @@ class Live:
     def _cores_of_deployments(self) -> Iterator[tuple[str, int]]:
         for body in self.deployments:
             size = str(body["properties"].get("instanceType") or "")
-            known = self.sizes.get(size.lower())
+            known = self.family(size)
             if known and body["properties"].get("provisioningState") != "Failed":
                 count = int((body.get("sku") or {}).get("capacity") or 1)
-                yield str(known["family"]), of_deployment(size, count, int(known["vCPUs"]))
+                yield known[0], of_deployment(size, count, known[1])
 
-    def counts(self) -> tuple[int, int, int]:
-        """Endpoints and deployments of the subscription in this region, and deployments of the endpoint."""
+    def counts(self) -> tuple[int, int] | None:
+        """Endpoints and deployments of the subscription in this region; None where the caller may not list them."""
         kinds = (f"{PROVIDER}/workspaces/onlineEndpoints", f"{PROVIDER}/workspaces/onlineEndpoints/deployments")
-        endpoints, deployments = (self._count(kind) for kind in kinds)
-        return endpoints, deployments, len(self.deployments)
+        try:
+            endpoints, deployments = (self._count(kind) for kind in kinds)
+        except CloudError as error:
+            if error.status != 403:
+                raise
+            return None
+        return endpoints, deployments
 
     def _count(self, kind: str) -> int:
         path = f"/subscriptions/{self.connection.workspace.subscription_id}/resources"
@@ -199,7 +223,7 @@ class Live:
         return self._models[key]
 
     def _asked_model(self, wanted: RegistryId) -> RegistryModel | None:
-        found = self.connection.arm.find(DISCOVERY.format(registry=wanted.registry))
+        found = self.connection.arm.find(DISCOVERY.format(registry=wanted.registry), DISCOVERY_VERSION)
         if found is None:
             return None
         place = str(found["primaryRegionResourceProviderUri"]).rstrip("/")

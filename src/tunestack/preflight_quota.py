@@ -71,27 +71,19 @@ def limits(subject: Subject) -> Finding:
         said = "how many endpoints and deployments there are already, only the cloud knows"
         return Finding(check, "not asked", said, source, "Run it online")
     most = azure_facts.facts()["limits"]
-    endpoints, deployments, here = subject.live.counts()
-    over = [
-        f"{count} {what} of at most {limit}"
-        for what, count, limit in (
-            (f"endpoints in '{subject.region}'", endpoints, most["endpoints"]),
-            (f"deployments in '{subject.region}', two more needed", deployments + _SLOTS, most["deployments"]),
-            ("deployments of the endpoint, two more needed", here + _SLOTS, most["deployments_of_endpoint"]),
-        )
-        if count > limit
-    ]
+    here, found = len(subject.live.deployments), subject.live.counts()
+    counted = [("deployments of the endpoint, two more needed", here + _SLOTS, most["deployments_of_endpoint"])]
+    if found:
+        counted.append((f"endpoints in '{subject.region}'", found[0], most["endpoints"]))
+        counted.append((f"deployments in '{subject.region}', two more needed", found[1] + _SLOTS, most["deployments"]))
+    over = [f"{count} {what}, of at most {limit}" for what, count, limit in counted if count > limit]
     if over:
-        return Finding(
-            check,
-            "error",
-            f"there are {'; '.join(over)}",
-            "resources, asked now",
-            "Delete what is left over: scripts/sweep.py",
-        )
-    said = (
-        f"{endpoints} of {most['endpoints']} endpoints and {deployments} of {most['deployments']} deployments are there"
-    )
+        fix = "Delete what is left over: scripts/sweep.py"
+        return Finding(check, "error", f"there are {'; '.join(over)}", "resources, asked now", fix)
+    if found is None:
+        said = "what there is in the subscription may not be counted by you"
+        return Finding(check, "warning", said, source, "Have the role Reader on the subscription")
+    said = f"{found[0]} of {most['endpoints']} endpoints and {found[1]} of {most['deployments']} deployments are there"
     return Finding(check, "ok", said, "resources, asked now")
 
 
@@ -153,8 +145,7 @@ def _by_dial(check: str, subject: Subject, needed: dict[str, int], said: str) ->
 
 def _family(subject: Subject, machines: Machines) -> tuple[str, int]:
     """The quota family that machines count against, and the cores of one; ('', 0) for an unknown size."""
-    live = subject.live.sizes.get(machines.size.lower()) if subject.live else None
-    found = (str(live["family"]), int(live["vCPUs"])) if live else azure_facts.cores(machines.size)
+    found = subject.live.family(machines.size) if subject.live else azure_facts.cores(machines.size)
     if found is None:
         return "", 0
     return (quota.LOW_PRIORITY, found[1]) if machines.is_low_priority else found

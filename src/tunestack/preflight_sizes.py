@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from tunestack import azure_facts
+from tunestack.preflight_live import Live
 from tunestack.preflight_models import SOON, TABLE
 from tunestack.preflight_subject import Finding, Machines, Subject
 
 _NO_TRAINING = "no dial and no cluster says which machines train"
+_READER = "Have the role Reader on the subscription, which shows you the region's sizes"
 _NO_SERVING = "there are no deployment settings for this base model"
 
 
@@ -39,7 +41,7 @@ def _life(check: str, subject: Subject, machines: Machines | None, missing: str)
     source = f"{TABLE}, sizes, of {azure_facts.facts()['as_of']}"
     mend = f"Take another size in {machines.source}"
     if fact is None:
-        if subject.live and size.lower() in subject.live.sizes:
+        if subject.live and size.lower() in (subject.live.sizes or {}):
             said = f"'{size}' is offered in '{subject.region}' today; when it retires is not in the table"
             return Finding(check, "warning", said, "vmSizes, asked now", f"Add its dates to {TABLE}")
         said = f"'{size}' is not in the table, so nobody at hand knows whether it is retired"
@@ -61,34 +63,37 @@ def _offered(check: str, subject: Subject, machines: Machines | None, missing: s
         return Finding(check, "unknown", missing, fix="Name the settings with --deployment, the stack with --stack")
     if not subject.region:
         return Finding(check, "unknown", "the region is not known", fix="Name the stack with --stack")
-    if subject.live:
-        return _by_list(check, subject, machines.size)
+    if subject.live and subject.live.sizes is not None:
+        return _by_list(check, subject.live, machines.size)
     known = in_table(machines.size, subject.region)
     source = f"{TABLE}, regions, read {azure_facts.facts()['sources']['catalogue']['read']}"
     if known is None:
         said = f"which regions offer '{machines.size}' is not in the table for '{subject.region}'"
-        return Finding(check, "not asked", said, source, "Run it online")
-    if known:
-        return Finding(check, "ok", f"'{subject.region}' offers '{machines.size}'", source)
-    return _elsewhere(check, machines.size, subject.region, source)
-
-
-def _by_list(check: str, subject: Subject, size: str) -> Finding:
-    assert subject.live
-    offered = subject.live.sizes
-    source = f"vmSizes of '{subject.region}', asked now"
-    if size.lower() not in offered:
-        return _elsewhere(check, size, subject.region, source)
-    held = subject.live.restriction(size)
-    if held:
         return Finding(
             check,
-            "error",
-            f"'{size}' is closed to this subscription: {held}",
-            "Compute SKUs, asked now",
-            "Ask Azure support, or take another region",
+            "unknown" if subject.live else "not asked",
+            said,
+            source,
+            _READER if subject.live else "Run it online",
         )
-    return Finding(check, "ok", f"'{subject.region}' offers '{size}'", source)
+    if not known:
+        return _elsewhere(check, machines.size, subject.region, source)
+    said = f"'{subject.region}' offers '{machines.size}'"
+    if subject.live:
+        return Finding(check, "warning", f"{said} by the table; the region's own list may not be read", source, _READER)
+    return Finding(check, "ok", said, source)
+
+
+def _by_list(check: str, live: Live, size: str) -> Finding:
+    source = f"vmSizes of '{live.region}', asked now"
+    if size.lower() not in (live.sizes or {}):
+        return _elsewhere(check, size, live.region, source)
+    held = live.restriction(size)
+    if held:
+        said = f"'{size}' is closed to this subscription: {held}"
+        fix = "Ask Azure support, or take another region or size"
+        return Finding(check, "error", said, "Microsoft.Compute/skus, asked now", fix)
+    return Finding(check, "ok", f"'{live.region}' offers '{size}'", source)
 
 
 def _elsewhere(check: str, size: str, region: str, source: str) -> Finding:
