@@ -1,0 +1,162 @@
+"""`preflight`: one table before a cent is spent, offline without any connection, online against the services."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from localcloud.principals import ThrowAway
+from tests.scripts.conftest import RECIPE, ROOT, Script, Stack
+
+PHI_3 = ROOT / "pipelines" / "finetune" / "phi-3-mini-ultrachat.yml"
+PHI_4 = ROOT / "pipelines" / "finetune" / "phi-4-ultrachat.yml"
+LOCATION = "providers/Microsoft.MachineLearningServices/locations/eastus"
+DATA_SCIENTIST = "f6c7c914-8db3-469d-8ca1-694a8f32e121"
+READER = "acdd72a7-3385-48ef-bd42-f606fba81ae7"
+
+
+@pytest.fixture(autouse=True)
+def _in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture
+def serve(tmp_path: Path):
+    """Deployment settings on some machines."""
+
+    def write(size: str, count: int = 1) -> Path:
+        file = tmp_path / "serve.yml"
+        file.write_text(f"instance_type: {size}\ninstance_count: {count}\n")
+        return file
+
+    return write
+
+
+def findings(out: str) -> dict[str, dict[str, str]]:
+    return {one["check"]: one for one in json.loads(out)["findings"]}
+
+
+def quota(stack: Stack, family: str, limit: int) -> None:
+    subscription = stack.workspace.partition("/resourceGroups")[0]
+    item = {"id": f"{subscription}/{LOCATION}/vmFamilies/{family}/quotas", "limit": limit, "unit": "Count"}
+    stack.cloud.arm("POST", f"{subscription}/{LOCATION}/updateQuotas?api-version=2024-10-01", {"value": [item]})
+
+
+def test_offline_it_needs_neither_login_nor_engine(script: Script, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ended = script("preflight", "--recipe", PHI_4, "--stack", "dev", "--offline")
+    assert ended.handle in ("ok", "warning")
+    assert "checks (offline)" in ended.err
+    assert "not asked" in ended.err
+
+
+def test_the_stack_of_a_file_of_outputs_is_taken_offline(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "outputs.json").write_text(json.dumps({"stack": "dev"}))
+    arguments = ("--recipe", PHI_4, "--offline", "--json", "--outputs", tmp_path / "outputs.json")
+    assert json.loads(script("preflight", *arguments).handle)["offline"] is True
+
+
+def test_the_shipped_local_recipe_passes_online(stack: Stack, script: Script) -> None:
+    ended = script("preflight", "--recipe", RECIPE, "--json")
+    assert ended.code == 0, ended.err
+    record = json.loads(ended.out)
+    assert record["offline"] is False
+    said = findings(ended.out)
+    asked = ("base-model", "clusters", "training-region", "training-quota", "serving-quota", "limits", "roles")
+    assert {said[check]["verdict"] for check in asked} == {"ok"}, said
+    assert "asked now" in said["training-quota"]["source"]
+
+
+def test_a_quota_that_is_too_small_for_blue_plus_green_is_an_error(stack: Stack, script: Script) -> None:
+    family = "standardDSv3Family"
+    quota(stack, family, 12)
+    try:
+        ended = script("preflight", "--recipe", RECIPE, "--json")
+    finally:
+        quota(stack, family, 100)
+    assert ended.code == 5
+    assert findings(ended.out)["serving-quota"]["verdict"] == "error"
+    assert "each ceil(1.2 x 1) x 4 = 8: it takes 16 of 'standardDSv3Family', where 0 of 12 are used" in ended.err
+
+
+def test_the_archived_model_is_a_warning_with_its_dates(stack: Stack, script: Script) -> None:
+    said = findings(script("preflight", "--recipe", PHI_3, "--json").out)["base-model"]
+    assert said["verdict"] == "warning"
+    assert "is archived in its registry and was retired" in said["reason"]
+    assert "deprecated 2025-06-30, retired 2025-08-30" in said["reason"]
+    assert said["source"] == "the registry, asked now"
+
+
+def test_a_retired_size_to_serve_on_is_an_error(stack: Stack, script: Script, serve) -> None:
+    ended = script("preflight", "--recipe", PHI_3, "--deployment", serve("Standard_NC6s_v3"), "--json")
+    assert ended.code == 5
+    said = findings(ended.out)
+    assert "retired by Azure on 2025-09-30" in said["serving-size"]["reason"]
+    assert said["serving-allow-list"]["verdict"] == "ok"
+    assert said["serving-region"]["verdict"] == "error"
+
+
+def test_who_lacks_a_role_reads_which_and_for_which_step(
+    stack: Stack, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, bob = stack.cloud.running, ThrowAway("bob")
+    running.call("PUT", "127.0.0.1", "/localcloud/principals/bob", {}, running.secret)
+    for name, value in bob.variables(running).items():
+        monkeypatch.setenv(name, value)
+    group = stack.workspace.partition("/providers")[0]
+    stack.cloud.grant(READER, group.partition("/resourceGroups")[0], bob.object_id)
+    said = findings(script("preflight", "--recipe", RECIPE, "--json").out)["roles"]
+    assert said["verdict"] == "warning", "the workspace is minutes old, so a role may still be spreading"
+    assert "you cannot submit the job without the role 'AzureML Data Scientist' on the workspace" in said["reason"]
+    assert "you cannot upload data without the role 'Storage Blob Data Contributor' on the storage" in said["reason"]
+    stack.cloud.grant(DATA_SCIENTIST, group, bob.object_id)
+    said = findings(script("preflight", "--recipe", RECIPE, "--json").out)["roles"]
+    assert "submit the job" not in said["reason"]
+    assert "upload data" in said["reason"]
+
+
+def test_what_is_accepted_no_longer_blocks_and_is_recorded(script: Script, serve) -> None:
+    arguments = ("--recipe", PHI_4, "--stack", "dev", "--offline", "--deployment", serve("Standard_NC6s_v3"), "--json")
+    blocked = script("preflight", *arguments)
+    assert blocked.code == 5
+    wrong = [one["check"] for one in json.loads(blocked.out)["findings"] if one["verdict"] in ("error", "unknown")]
+    accept = [text for check in wrong for text in ("--accept", check)]
+    passed = script("preflight", *arguments, *accept, "--why", "a rehearsal")
+    assert passed.code == 0, passed.err
+    assert json.loads(passed.out)["accepted"] == dict.fromkeys(wrong, "a rehearsal")
+
+
+def test_every_problem_is_an_error_line_and_stdout_stays_empty(script: Script, serve) -> None:
+    said = script(
+        "preflight", "--recipe", PHI_4, "--stack", "dev", "--offline", "--deployment", serve("Standard_NC6s_v3")
+    ).failed(5)
+    assert "check 'serving-size' says error: 'Standard_NC6s_v3' was retired by Azure on 2025-09-30" in said
+    assert "--accept CHECK --why TEXT" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "--recipe"),
+        (("--recipe", PHI_4, "--offline"), "--offline was given without --stack"),
+        (("--recipe", PHI_4, "--offline", "--stack", "prd"), "did you mean 'prod'"),
+        (("--recipe", "gone.yml", "--offline", "--stack", "dev"), "recipe 'gone.yml' does not exist"),
+        (("--recipe", PHI_4, "--offline", "--stack", "dev", "--data", "gone"), "data folder 'gone' does not exist"),
+        (("--recipe", PHI_4, "--offline", "--stack", "dev", "--deployment", "gone.yml"), "'gone.yml' does not exist"),
+        (("--recipe", PHI_4, "--offline", "--stack", "dev", "--set", "budgt=1"), "did you mean 'budget'"),
+        (
+            ("--recipe", PHI_4, "--offline", "--stack", "dev", "--accept", "rols", "--why", "x"),
+            "there is no check 'rols'; did you mean 'roles'",
+        ),
+        (("--recipe", PHI_4, "--offline", "--stack", "dev", "--accept", "roles"), "without --why"),
+    ],
+)
+def test_bad_input_is_one_clear_error(script: Script, arguments, said) -> None:
+    assert said in script("preflight", *arguments).failed(2)
+
+
+def test_another_stack_than_the_connected_one_is_refused(stack: Stack, script: Script) -> None:
+    said = script("preflight", "--recipe", RECIPE, "--stack", "prod").failed(2)
+    assert "--stack is 'prod', and the stack that is connected to is 'test'" in said
