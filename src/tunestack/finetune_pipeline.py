@@ -5,8 +5,9 @@ Everything was decided before; here it takes the SDK's form. Names of nodes and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,6 @@ def finetune(
 ) -> None:
     """Submit training and gate. `assets` are inputs of the whole pipeline; `step` is the gate's folder."""
     from azure.ai.ml import load_component
-    from azure.ai.ml.dsl import pipeline
 
     judge = load_component(step / COMPONENT)
 
@@ -70,7 +70,7 @@ def finetune(
         evaluate.compute = clusters.evaluate
         return {MODEL_OUTPUT: tuned, GATE_OUTPUT: evaluate.outputs.evaluation}
 
-    _submit(connection, pipeline(tune, name=head.display_name)(**_inputs(assets)), head)
+    _submit(connection, _pipeline(tune, head, assets), head)
 
 
 def evaluate_alone(
@@ -83,7 +83,6 @@ def evaluate_alone(
 ) -> None:
     """Submit the gate for a model that is there; `assets` holds `tuned_model` too."""
     from azure.ai.ml import load_component
-    from azure.ai.ml.dsl import pipeline
 
     judge = load_component(step / COMPONENT)
 
@@ -92,7 +91,7 @@ def evaluate_alone(
         evaluate.compute = cluster
         return {GATE_OUTPUT: evaluate.outputs.evaluation}
 
-    _submit(connection, pipeline(gate_alone, name=head.display_name)(**_inputs(assets)), head)
+    _submit(connection, _pipeline(gate_alone, head, assets), head)
 
 
 _OF_GATE = ("test_file", "tuned_model", "base_model", "serving_model", "regression_file", "run_folder")
@@ -102,10 +101,16 @@ def _judged(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: inputs[name] for name in _OF_GATE if name in inputs}
 
 
-def _inputs(assets: Mapping[str, Asset]) -> dict[str, Any]:
+def _pipeline(nodes: Callable[..., dict[str, Any]], head: Head, assets: Mapping[str, Asset]) -> Any:
     from azure.ai.ml import Input
+    from azure.ai.ml.dsl import pipeline
 
-    return {name: Input(type=asset.kind, path=asset.path) for name, asset in assets.items()}
+    # The SDK takes a pipeline's inputs from the function's signature, refuses `**inputs`, and reads annotations as types.
+    nodes.__annotations__.clear()
+    named = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in assets]
+    nodes.__signature__ = Signature(named)  # type: ignore[attr-defined]
+    given = {name: Input(type=asset.kind, path=asset.path) for name, asset in assets.items()}
+    return pipeline(nodes, name=head.display_name)(**given)
 
 
 def _submit(connection: Connection, job: Any, head: Head) -> None:
