@@ -1,4 +1,4 @@
-"""A small hub on loopback: what `huggingface_hub` asks of a data set, with its headers and errors, and bytes counted."""
+"""A small hub on loopback: what `huggingface_hub` asks of a data set, its headers and errors; bytes are counted."""
 
 from __future__ import annotations
 

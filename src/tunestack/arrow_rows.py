@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from tunestack.chunks import ROWS, Chunk
 from tunestack.data_file import DataFile
 from tunestack.errors import UsageError
+from tunestack.ranged_file import RangedFile
 
 Wanted = Callable[[Sequence[str], str], Sequence[str]]
 
@@ -35,15 +37,23 @@ def of_parquet(opened: Any, where: str, columns: list[str], groups: Iterable[int
             at += batch.num_rows
 
 
-def open_parquet(content: Any, where: str) -> Any:
-    """A Parquet file out of anything that reads like a file; only its footer is read."""
+def open_parquet(content: RangedFile, where: str) -> Any:
+    """A Parquet file of which only the footer is fetched, and of what lies before it at most a two hundredth."""
     import pyarrow
     from pyarrow import parquet as pq
 
     try:
+        # pyarrow itself takes the last 64 KiB, which of a small file may be most.
+        content.need([(content.size - max(content.size // 200, 8), content.size)])
+        content.seek(content.size - 8)
+        length, sign = struct.unpack("<I4s", content.read(8))
+        if sign != b"PAR1" or length + 12 > content.size:
+            raise pyarrow.ArrowInvalid(f"it ends with {sign!r}")
+        content.seek(content.size - 8 - length)
+        footer = pq.read_metadata(pyarrow.BufferReader(b"PAR1" + content.read(length + 8)))
         # Not buffered ahead: what is fetched is what is asked for.
-        return pq.ParquetFile(pyarrow.PythonFile(content, "r"), pre_buffer=False)
-    except pyarrow.ArrowException as error:
+        return pq.ParquetFile(pyarrow.PythonFile(content, "r"), metadata=footer, pre_buffer=False)
+    except (pyarrow.ArrowException, struct.error) as error:
         raise UsageError(f"{where} is not Parquet: {' '.join(str(error).split())[:200]}") from error
 
 

@@ -86,14 +86,19 @@ class DataFile:
     def size(self) -> int:
         return self._identity[0]
 
-    def blocks(self, size: int = BLOCK) -> Iterator[Block]:
-        """The text in blocks of about `size` bytes that end with a line's end, without a UTF-8 mark at the beginning."""
-        line, at, rest, first = 1, 0, b"", True
-        for piece in self._pieces(size):
-            if first:
+    def blocks(self, size: int = 0, in_lines: bool = True) -> Iterator[Block]:
+        """The text in blocks of about `size` bytes (0: some MB), in whole lines or at least in whole characters.
+
+        A UTF-8 mark at the beginning of the file is left out.
+        """
+        line, at, rest, is_first = 1, 0, b"", True
+        for piece in self._pieces(size or BLOCK):
+            if is_first:
                 piece, at = self._without_mark(piece)
-                first = False
-            cut = piece.rfind(b"\n") + 1
+                is_first = False
+            if not in_lines:
+                piece, rest = rest + piece, b""
+            cut = piece.rfind(b"\n") + 1 if in_lines else _whole_characters(piece)
             if not cut:
                 rest += piece
                 if len(rest) > LONGEST:
@@ -167,6 +172,16 @@ def kind(path: Path | str) -> tuple[str, str]:
     parts = Path(path).name.lower().split(".")[1:]
     compression = parts.pop() if parts and parts[-1] in COMPRESSIONS else ""
     return (_NAMES.get(parts[-1], "") if parts else ""), compression
+
+
+def _whole_characters(text: bytes) -> int:
+    """How many bytes of a text are whole characters of UTF-8; what is no UTF-8 at all counts as whole."""
+    for back in range(1, min(len(text), 4) + 1):
+        byte = text[-back]
+        if byte & 0xC0 != 0x80:  # the first byte of a character, which says how long that is
+            length = 1 if byte < 0xC0 else 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return len(text) - back if length > back else len(text)
+    return len(text)
 
 
 def _check_head(path: Path, head: bytes, expected: str) -> None:

@@ -172,12 +172,19 @@ class Format:
             if not isinstance(role, str) or not isinstance(content, str):
                 raise Unmapped(
                     f"has '{path}' that are not a list of {self.role} and {self.content}: "
-                    f"turn {number} is {_shown(turn)}"
+                    f"turn {number} {self._lacking(turn)}"
                 )
             if speakers is not None and role not in speakers:
                 raise Unmapped(f"has a turn by '{role}' in '{path}'{did_you_mean(role, speakers)}")
             turns.append((content, role if speakers is None else speakers[role]))
         return turns
+
+    def _lacking(self, turn: Any) -> str:
+        if not isinstance(turn, Mapping):
+            return f"is {_shown(turn)}"
+        return "has no text in " + " and ".join(
+            f"'{key}'" for key in (self.role, self.content) if not isinstance(turn.get(key), str)
+        )
 
     def _system(self, values: Mapping[str, Any]) -> list[Message]:
         text = self._text(values, "system")

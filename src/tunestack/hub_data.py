@@ -23,7 +23,7 @@ from tunestack.errors import UsageError
 from tunestack.formats import Format
 from tunestack.hub import Repository
 from tunestack.local_data import FileSplit, named_splits
-from tunestack.ranged_file import RangedFile
+from tunestack.ranged_file import PIECE, RangedFile
 from tunestack.sampling import Part, first
 
 # Row groups fetched ahead of the one that is read; they wait on disk, not in memory.
@@ -216,7 +216,8 @@ class HubFiles:
         path, size = self.folder.opened / file.replace("/", "--"), self.repository.files[file]
         ranged = RangedFile(path, size, lambda start, end: hub.fetch(self.repository, file, start, end))
         self._ranged.append(ranged)
-        ranged.need([(0, size)])
+        with ThreadPoolExecutor(_AHEAD, "fetch") as pool:
+            list(pool.map(lambda at: ranged.need([(at, at + PIECE)]), range(0, size, PIECE)))
         ranged.close()
         return DataFile.of(path, f"hub:{self.repository.name} {file}")
 

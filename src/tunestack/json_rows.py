@@ -29,8 +29,10 @@ def lines(file: DataFile) -> Iterator[Chunk]:
 
 def values(file: DataFile) -> Iterator[Chunk]:
     """What a `.json` file holds: an array of rows, one row, or lines, as many data sets call them too."""
-    first = next(file.blocks(), None)
+    before = file.read
+    first = next(file.blocks(in_lines=False), None)
     text = file.text(first).lstrip() if first else ""
+    file.read = before
     if text.startswith("[") and not _is_row_of_lines(text):
         return _items(file, "item")
     return lines(file) if _is_row_of_lines(text) else _items(file, "value")
@@ -87,7 +89,7 @@ class _Text:
 
     def __init__(self, file: DataFile) -> None:
         self.file, self.buffer, self.at, self.line = file, "", 0, 1
-        self._blocks = file.blocks(2**20)
+        self._blocks = file.blocks(2**20, in_lines=False)
 
     def more(self) -> bool:
         block = next(self._blocks, None)

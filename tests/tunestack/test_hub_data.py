@@ -56,7 +56,6 @@ def chats(split: str, rows: int, seed: int) -> pyarrow.Table:
                 ]
                 for row in range(rows)
             ],
-            "unneeded": [numbers.randbytes(100) for _ in range(rows)],
         }
     )
 
@@ -95,9 +94,27 @@ def test_five_percent_of_a_data_set_cost_at_most_seven_percent_of_its_bytes(serv
     with sources.open(data(sampling=sampling)) as tables:
         rows = {role: sum(batch.rows for batch in tables.batches(role)) for role in tables.roles}
     assert rows == {"train": 300, "test": 100, "sample": 100}
-    total = sum(map(len, big.values()))
-    assert served.sent <= 0.07 * total
+    read = sum(len(body) for name, body in big.items() if "sft" in name or "test" in name)
+    assert tables.bytes_total == read
+    assert served.sent <= 0.07 * read  # of the three splits that are read, the hub's own answers included
     assert tables.bytes_read == sum(end - start for _, start, end in served.ranges) <= served.sent
+
+
+def test_columns_that_are_not_needed_are_not_fetched(served, big):
+    table = chats("train", 500, 1)
+    extra = random.Random(2).randbytes(500 * 2000)
+    wide = table.append_column("image", pyarrow.array([extra[at : at + 2000] for at in range(0, len(extra), 2000)]))
+    served.add(NAME, {"train.parquet": parquet_bytes(wide)})
+    with sources.open(data(100, splits=None)) as tables:
+        assert len(prompts(tables, "all")) == 500
+        assert tables.bytes_read < len(extra)
+
+
+def test_a_data_set_of_few_large_row_groups_says_what_they_cost(served):
+    served.add(NAME, {"train.parquet": parquet_bytes(chats("train", 300, 1))})
+    with sources.open(data(5, splits=None)) as tables:
+        assert len(prompts(tables, "all")) == 15
+        assert any("5 % of its rows cost 33 % of its bytes" in note for note in tables.notes)
 
 
 def test_the_head_is_the_first_rows_of_the_split(served, big):
@@ -188,7 +205,7 @@ def test_a_subset_is_one_of_the_cards_configurations(served, big):
     served.add(NAME, files, card=card)
     with sources.open(data(100, splits=None, subset="german")) as tables:
         assert prompts(tables, "all")[0] == "german 0"
-    with pytest.raises(UsageError, match="has 2 subsets and none is named. Set data.subset to one of english, german"):
+    with pytest.raises(UsageError, match=r"has 2 subsets and none is named. Set data.subset to one of english, german"):
         sources.open(data(100, splits=None))
     with pytest.raises(UsageError, match="no subset 'germen'; did you mean 'german'"):
         sources.open(data(100, splits=None, subset="germen"))
@@ -196,19 +213,19 @@ def test_a_subset_is_one_of_the_cards_configurations(served, big):
 
 def test_a_split_that_the_data_set_lacks_is_named_with_those_that_it_has(served, big):
     served.add(NAME, big, card=CARD)
-    with pytest.raises(UsageError, match="no split 'train_stf'; did you mean 'train_sft'.*Its splits are") as caught:
+    with pytest.raises(UsageError, match=r"no split 'train_stf'; did you mean 'train_sft'.*Its splits are") as caught:
         sources.open(data(splits={"train": "train_stf", "test": "tset_sft"}))
     assert len(caught.value.problems) == 2
 
 
 def test_a_column_that_the_data_set_lacks_is_named_with_those_that_it_has(served, big):
     served.add(NAME, big, card=CARD)
-    with pytest.raises(UsageError, match="no column 'mesages'.*did you mean 'messages'.*Its columns are 'prompt'"):
+    with pytest.raises(UsageError, match=r"no column 'mesages'.*did you mean 'messages'.*Its columns are 'prompt'"):
         prompts(sources.open(data(columns={"messages": "mesages"})))
 
 
 def test_a_data_set_that_does_not_exist_or_is_private_says_how_to_get_in(served, big, monkeypatch):
-    with pytest.raises(NotConfigured, match="was not found on the hub.*for a private one, set HF_TOKEN"):
+    with pytest.raises(NotConfigured, match=r"was not found on the hub.*for a private one, set HF_TOKEN"):
         sources.open(data())
     served.add(NAME, big, card=CARD, is_private=True)
     with pytest.raises(NotConfigured, match="does not exist, or is private"):
@@ -244,7 +261,7 @@ def test_a_hub_that_is_in_trouble_is_told_from_one_that_refuses(served, status):
 def test_no_network_says_so_and_what_opens_the_hub(monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with pytest.raises(CloudError, match="cannot be read from the Hugging Face hub.*Check the network") as caught:
+    with pytest.raises(CloudError, match=r"cannot be read from the Hugging Face hub.*Check the network") as caught:
         sources.open(data())
     assert caught.value.is_passing
 
