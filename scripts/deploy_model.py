@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
 """Deploy a model to a slot of the endpoint, with no traffic; bring an expired slot back; delete slots. Prints the slot.
 
-Machine, count, autoscale, probes and time limits stand in pipelines/serve/BASE-MODEL.yml. A deployment costs until its
-lease ends; deploying the same again extends the lease.
+A model's signed evidence is checked before anything is made. Machine, count, autoscale, probes and time limits stand in
+pipelines/serve/BASE-MODEL.yml. A deployment costs until its lease ends; deploying the same again extends the lease.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
-from tunestack import cli
+from tunestack import acceptance, cli, signatures
 from tunestack.errors import UsageError
 
 SERVE = Path(__file__).parent.parent / "pipelines" / "serve"
@@ -27,6 +28,8 @@ def parser() -> cli.Parser:
     flags.add_argument("--deployment", type=Path, metavar="FILE", help="settings (else pipelines/serve/BASE-MODEL.yml)")
     flags.add_argument("--restore", metavar="SLOT", help="bring this one back, whose lease was over")
     flags.add_argument("--delete", action="append", default=[], metavar="SLOT", help="delete this one (repeatable)")
+    acceptance.add_flags(flags)
+    signatures.add_trust_flags(flags)
     flags.endpoint_flag()
     flags.dry_run_flag()
     flags.waiting_flags()
@@ -51,12 +54,19 @@ def run(options: argparse.Namespace) -> cli.Result:
     lease = leases.chosen(options.lease, connection.workspace.lease_cap)
     endpoint.body()
     waiting = rollout.Waiting(not options.no_wait, options.timeout, options.dry_run)
+
+    def accept(model: str) -> dict[str, str]:
+        return acceptance.of(connection, model, options)
+
     if options.restore:
-        return cli.Result(options.restore, rollout.restore(connection, endpoint, options.restore, lease, waiting))
+        record = rollout.restore(connection, endpoint, options.restore, lease, waiting, accept)
+        return cli.Result(options.restore, record)
     slot = deployment_settings.slot_name(options.slot)
     model = deployment.served(connection, options.model)
     file = options.deployment or deployment_settings.for_base(SERVE, model.base.name if model.base else "")
-    wanted = deployment.Wanted(slot, model, deployment_settings.read(file), lease)
+    settings = deployment_settings.read(file)
+    model = dataclasses.replace(model, tags={**model.tags, **accept(model.id)})
+    wanted = deployment.Wanted(slot, model, settings, lease)
     return cli.Result(slot, rollout.deploy(connection, endpoint, wanted, waiting))
 
 

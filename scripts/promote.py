@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Promote a model: copy it from the stack's workspace into the shared registry, with its lineage as tags.
+"""Promote a model: copy it from the stack's workspace into the shared registry, with its lineage and its evidence.
 
-Prints the id under which deploy_model of any other stack takes it. A model that is there already is left as it is.
+The evidence must hold. Prints the id under which deploy_model of any other stack takes it. What is there already is
+left as it is.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tunestack import cli
+from tunestack import cli, signatures
 
 
 def parser() -> cli.Parser:
     flags = cli.Parser(__doc__)
     flags.add_argument("--model", required=True, metavar="NAME:VERSION", help="the model that register_model printed")
     flags.add_argument("--registry", metavar="NAME", help="the shared registry (else the stack's)")
+    flags.add_argument("--full", action="store_true", help="read the weights and hash them again (takes minutes)")
+    signatures.add_trust_flags(flags)
     flags.dry_run_flag()
     flags.workspace_flags()
     return flags
@@ -27,6 +30,8 @@ def run(options: argparse.Namespace) -> cli.Result:
     registry = promotion.registry_of(options)
     connection = connect.connect(options)
     found = promotion.plan(connection, options.model, registry)
+    trust = signatures.trust(options, production=connection.workspace.is_production)
+    promotion.check(connection, options.model, trust, full=options.full)
     if options.dry_run:
         cli.note(f"would copy '{options.model}' to '{found.id}'")
     else:

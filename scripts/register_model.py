@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Register a finished job's model in the workspace, with its lineage as tags. Prints name:version.
+"""Register a finished job's model, with lineage and signed evidence, if the gate let it pass. Prints name:version.
 
-With --finished, every fine-tune that ended well and has no model yet; what failed is said and left alone.
+With --finished, every fine-tune that passed and has no model yet; the others are said and left alone.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tunestack import cli
+from tunestack import cli, signatures
 from tunestack.errors import UsageError
 
 
@@ -19,35 +19,42 @@ def parser() -> cli.Parser:
     which.add_argument("--job", metavar="NAME", help="the job that submit_finetune printed")
     which.add_argument("--finished", action="store_true", help="all finished fine-tunes without a model")
     flags.add_argument("--name", metavar="NAME", help="the model's name (else BASE-DATASET)")
+    flags.add_argument("--force", action="store_true", help="register what did not pass; needs --why")
+    flags.add_argument("--why", metavar="TEXT", help="why it is forced; recorded on the model, with who")
+    signatures.add_signing_flags(flags)
     flags.dry_run_flag()
     flags.workspace_flags()
     return flags
 
 
 def run(options: argparse.Namespace) -> cli.Result:
-    from tunestack import connect, registration
+    why = (options.why or "").strip()
+    if options.force != bool(why):
+        raise UsageError("--force and --why are needed together", fix="Say why with --force --why TEXT")
+    if options.finished and (options.name or options.force):
+        raise UsageError("--finished takes neither --name nor --force: these are for one model", fix="Give --job")
+    from tunestack import connect, nightly, registration
 
-    if options.finished and options.name:
-        raise UsageError("--name names one model, and --finished may register several", fix="Give --job with it")
     connection = connect.connect(options)
-    jobs = registration.finished(connection) if options.finished else [options.job]
-    models = []
-    for job in jobs:
-        found = registration.plan(connection, job, options.name or "")
-        if registration.find(connection, found):
-            cli.note(f"model '{found.handle}' is registered already")
-            if options.finished:
-                continue
-        elif options.dry_run:
-            cli.note(f"would register '{found.path}' as {found.handle}")
-        else:
-            registration.register(connection, found)
-            cli.note(f"registered '{found.path}' as {found.handle}")
-        models.append(found)
-    if not options.finished:
-        return cli.Result(models[0].handle, models[0].record)
-    handles = "\n".join(found.handle for found in models)
-    return cli.Result(handles or "nothing to register", {"models": [found.record for found in models]})
+    production = connection.workspace.is_production
+    if options.finished:
+        models = nightly.register(
+            connection, None if options.dry_run else signatures.signer(options, production=production)
+        )
+        handles = "\n".join(found.handle for found in models)
+        return cli.Result(handles or "nothing to register", {"models": [found.record for found in models]})
+    planned = registration.plan(connection, options.job, options.name or "")
+    handle = planned[0].handle
+    if registration.find(connection, planned[0]):
+        cli.note(f"model '{handle}' is registered already")
+        return cli.Result(handle, planned[0].record)
+    found = registration.judge(connection, planned, why)
+    if options.dry_run:
+        cli.note(f"would register '{found.path}' as {handle}")
+    else:
+        registration.register(connection, found, signatures.signer(options, production=production))
+        cli.note(f"registered '{found.path}' as {handle}")
+    return cli.Result(handle, found.record)
 
 
 if __name__ == "__main__":

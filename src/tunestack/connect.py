@@ -40,6 +40,11 @@ class Workspace:
     endpoint_name: str = ""
     lease_cap: str = ""
     max_instances: str = ""
+    production: str = ""
+
+    @property
+    def is_production(self) -> bool:
+        return self.production == "true"
 
     @property
     def path(self) -> str:
@@ -193,6 +198,7 @@ def _from_stack_or_config(file: Path | None) -> Workspace:
         stack.endpoint_name,
         stack.lease_cap,
         stack.max_instances,
+        stack.production,
     )
 
 

@@ -17,13 +17,13 @@ from tunestack.connect import Connection
 from tunestack.deployment_settings import Settings
 from tunestack.endpoint import Deployment, Endpoint
 from tunestack.errors import EndedBadly, Interrupted, UsageError
+from tunestack.lineage import of_a_model
 from tunestack.progress import Progress
 from tunestack.registry_id import BaseModelId, RegistryId, parse_base_model
 from tunestack.traffic import BEFORE, SHIFT
 
 MODEL_VERSION = "2023-08-01-preview"
 CURATED = "azureml"  # Azure's own registry: its models are base models
-_LINEAGE = ("base_model", "job", "recipe", "data", "data_hash", "commit", "stack")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def served(connection: Connection, text: str) -> Served:
         lineage = {"base_model": str(wanted)}
         if wanted.is_label or wanted.registry != CURATED:
             found = registry.registry_model(connection, wanted)
-            wanted, lineage = found.id, {"base_model": str(found.id)} | _lineage(found.tags)
+            wanted, lineage = found.id, {"base_model": str(found.id)} | of_a_model(found.tags)
         # Its base is another one where the model was promoted into a registry of one's own.
         origin = parse_base_model(lineage["base_model"])
         return Served(str(wanted), origin, {**lineage, "stack": connection.workspace.stack})
@@ -82,13 +82,9 @@ def served(connection: Connection, text: str) -> Served:
         raise UsageError(
             f"model '{text}' does not exist in workspace '{connection.workspace.name}'{_versions(connection, name)}"
         )
-    tags = _lineage(body["properties"].get("tags") or {})
+    tags = of_a_model(body["properties"].get("tags") or {})
     base = parse_base_model(tags["base_model"]) if "base_model" in tags else None
     return Served(f"azureml:{name}:{version}", base, {**tags, "stack": connection.workspace.stack})
-
-
-def _lineage(tags: Mapping[str, Any]) -> dict[str, str]:
-    return {key: str(value) for key, value in tags.items() if key in _LINEAGE}
 
 
 def check_size(connection: Connection, wanted: Wanted) -> None:

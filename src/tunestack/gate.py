@@ -67,7 +67,7 @@ class Verdict:
     @property
     def sentence(self) -> str:
         """For one line on stderr."""
-        why = "" if self.passed else f": {'; '.join(self.reasons) or 'no reason is given'}"
+        why = "" if self.passed else f": {' '.join(self.reasons).rstrip('.') or 'no reason is given'}"
         labels = f" ({', '.join(self.labels)})" if self.labels else ""
         return f"the gate says {self.word}{labels} of job '{self.evaluated}', gain {self.gain}{why}"
 
@@ -135,8 +135,6 @@ def parse(content: bytes, what: str) -> dict[str, Any]:
         problems.append(f"{what} has schema {found.get('schema')!r}, and this program knows {_SCHEMA}")
     if found.get("verdict") not in _VERDICTS:
         problems.append(f"{what} has the verdict {found.get('verdict')!r}, which is none of {', '.join(_VERDICTS)}")
-    if found.get("verdict") == PASSED and found.get("reasons"):
-        problems.append(f"{what} says '{PASSED}' and gives reasons against it")
     problems += _contradictions(found, what)
     if problems:
         raise UsageError(*problems, fix=again)

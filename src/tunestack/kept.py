@@ -7,7 +7,8 @@ Azure has no place for a deployment that is not there. So its whole body is a pr
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +35,16 @@ class Kept:
     @property
     def machines(self) -> str:
         return f"{self.body['sku']['capacity']} x {self.size}"
+
+    @property
+    def model(self) -> str:
+        """The id of its model; empty where it had none."""
+        found = self.body["properties"].get("model") or ""
+        return found if isinstance(found, str) else str(found.get("assetId") or "")
+
+    def tagged(self, tags: Mapping[str, str]) -> Kept:
+        """The same with these tags as well."""
+        return replace(self, body={**self.body, "tags": {**self.body.get("tags", {}), **tags}})
 
     @property
     def size(self) -> str:

@@ -1,17 +1,21 @@
-"""A workspace's model in the registry that is shared with other workspaces, its name, version and lineage kept."""
+"""A workspace's model in the registry shared with other workspaces: its name, version, lineage and evidence kept."""
 
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from tunestack import outputs
+from tunestack import acceptance, evidence_store, outputs
+from tunestack.acceptance import Terms
 from tunestack.cli import note
 from tunestack.connect import Connection
 from tunestack.errors import CloudError, NotConfigured, UsageError
 from tunestack.registration import VERSION
+from tunestack.signatures import Trust
 
 FROM = "promoted_from"
 
@@ -61,6 +65,12 @@ def plan(connection: Connection, handle: str, registry: str) -> Promotion:
     return Promotion(registry, name, version, {**tags, FROM: f"{place.resource_group}/{place.name}"})
 
 
+def check(connection: Connection, handle: str, trust: Trust, *, full: bool) -> None:
+    """GateSaidNo unless the model's evidence holds: what is promoted is believed in more places than one."""
+    terms = Terms(trust, connection.workspace.is_production, full)
+    acceptance.check(connection, acceptance.stored(connection, handle), terms)
+
+
 def find(connection: Connection, wanted: Promotion) -> bool:
     """Whether the registry has this version, from this very job; another's of the same name is refused."""
     from azure.core.exceptions import ResourceNotFoundError
@@ -79,8 +89,9 @@ def find(connection: Connection, wanted: Promotion) -> bool:
 
 
 def promote(connection: Connection, wanted: Promotion) -> None:
-    """Copy the model, and give the copy the tags of the original: `share` names the copy and nothing more."""
+    """Copy evidence and model, and give the copy the tags of the original: `share` names the copy and nothing more."""
     models = connection.registry(wanted.registry).models
+    _copy_evidence(connection, wanted)
     if not find(connection, wanted):
         note(f"copying '{wanted.name}:{wanted.version}' into registry '{wanted.registry}'")
         connection.ml.models.share(
@@ -97,3 +108,13 @@ def promote(connection: Connection, wanted: Promotion) -> None:
         kept = models.get(wanted.name, version=wanted.version).tags or {}
         if any(kept.get(key) != value for key, value in wanted.tags.items()):
             raise CloudError(f"registry '{wanted.registry}' did not take the tags of '{wanted.name}:{wanted.version}'")
+
+
+def _copy_evidence(connection: Connection, wanted: Promotion) -> None:
+    """Before the model, so that no copy is there without: killed in between, the next run does the rest."""
+    source = evidence_store.find(connection, wanted.name, wanted.version)
+    if source is None:
+        raise CloudError(f"the evidence of model '{wanted.name}:{wanted.version}' is gone", fix="Run it again")
+    with tempfile.TemporaryDirectory() as target:
+        root = evidence_store.fetch(source, Path(target), f"{wanted.name}:{wanted.version}")
+        evidence_store.keep_in_registry(connection, wanted.registry, wanted.name, wanted.version, root)

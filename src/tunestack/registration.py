@@ -1,21 +1,36 @@
-"""A finished job's model in the workspace: its name and version follow from the job, so that twice is once."""
+"""A finished job's model in the workspace: its name and version follow from the job, so that twice is once.
+
+It takes the gate's word, or somebody's reason to go against it, and signed evidence of both goes with the model.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from tunestack import watch
+from tunestack import caller, evidence, evidence_store, gate, lineage, stored_files, watch, weights
 from tunestack.cli import note
 from tunestack.connect import Connection
 from tunestack.errors import EndedBadly, UsageError
-from tunestack.registry_id import RegistryId
-from tunestack.run_history import ENDED, JOB_VERSION, RunHistory
+from tunestack.gate import Verdict
+from tunestack.model_card import Card
+from tunestack.progress import Progress
+from tunestack.provenance import Facts
+from tunestack.registry_id import parse_base_model
+from tunestack.run_history import ENDED, JOB_VERSION, Run, RunHistory
+from tunestack.signatures import Signer
+from tunestack.stored_files import Folder
+from tunestack.weights import Manifest
 
 OUTPUT = "trained_model"
 VERSION = "2023-08-01-preview"
 NAMING_TAGS = ("base_model", "data")
+_FOLDER = Path("build/evidence")
+# Of a model's tags, those that Azure keeps unchangeable as well, as properties.
+_PROPERTIES = (*("job", "base_model", "component", "data_hash", "test_hash", "commit"), "files_sha256", lineage.GATE)
 
 
 @dataclass(frozen=True)
@@ -33,15 +48,36 @@ class Registration:
 
     @property
     def record(self) -> dict[str, Any]:
-        return {"model": self.handle, **asdict(self)}
+        return {"model": self.handle, "name": self.name, "version": self.version, "path": self.path, "tags": self.tags}
 
 
-def plan(connection: Connection, job: str, name: str = "") -> Registration:
-    """What registering a job's model would write. The job must have ended well and have the output."""
+@dataclass(frozen=True)
+class Judged(Registration):
+    """One that may be registered, and all that its evidence is made of; `forced` is why the gate is overruled."""
+
+    job: Mapping[str, Any] = field(repr=False)
+    run: Run = field(repr=False)
+    verdict: Verdict | None
+    manifest: Manifest = field(repr=False)
+    model: Folder = field(repr=False)
+    forced: str
+
+    @property
+    def record(self) -> dict[str, Any]:
+        evaluation = self.verdict.record if self.verdict else None
+        return {**super().record, "evaluation": evaluation, "forced": self.forced or None}
+
+
+def plan(connection: Connection, job: str, name: str = "") -> tuple[Registration, dict[str, Any], Run]:
+    """What a job's model is to be called, its body, and its run. The job must have ended well and have the output."""
     history = RunHistory(connection)
+    job = _in_workspace(connection, job)
     body = history.job(job)
     if body is None:
-        raise UsageError(f"job '{job}' does not exist", fix="Its name is what submit_finetune printed")
+        raise UsageError(
+            f"job '{job}' does not exist in workspace '{connection.workspace.name}'",
+            fix="Its name is what submit_finetune printed; one of another workspace is registered there",
+        )
     run = history.run(job)
     if run.status in ("Failed", "Canceled", "NotResponding"):
         raise watch.failure(history, run)
@@ -54,12 +90,47 @@ def plan(connection: Connection, job: str, name: str = "") -> Registration:
     if OUTPUT not in (properties.get("outputs") or {}):
         raise UsageError(f"job '{job}' has no output '{OUTPUT}'", fix="Only jobs of submit_finetune have one")
     tags = {str(key): str(value) for key, value in (properties.get("tags") or {}).items()}
-    return Registration(
+    found = Registration(
         name or _name(job, tags),
         str(int(run.ended.timestamp())),
         f"azureml://jobs/{job}/outputs/{OUTPUT}",
-        {**tags, "job": job},
+        {"job": job, **tags},
     )
+    return found, body, run
+
+
+def judge(connection: Connection, planned: tuple[Registration, dict[str, Any], Run], why: str = "") -> Judged:
+    """The registration with the gate's word. GateSaidNo without a pass, unless `why` says why it goes on all the same.
+
+    UsageError where the model is none, or is not the one that was evaluated.
+    """
+    found, body, run = planned
+    job = str(body["name"])
+    model = stored_files.job_output(connection, body, OUTPUT)
+    if model is None:
+        raise UsageError(f"the output '{OUTPUT}' of job '{job}' was never written")
+    there = weights.check_layout(model, job)
+    verdict = _verdict(connection, job, why)
+    if verdict is not None and not why:
+        verdict.require()
+    manifest = _manifest(verdict, model, job, there)
+    forced = why if verdict is None or not verdict.passed else ""
+    if why and not forced:
+        note(f"job '{job}' passed the gate: nothing is forced, and '{why}' is not recorded")
+    measured = {
+        lineage.GATE: lineage.FORCED if forced else "passed",
+        **({lineage.WHY: forced, lineage.WHO: caller.name(connection)} if forced else {}),
+        "gain": verdict.gain if verdict else "not measured",
+        "evaluation_job": verdict.job if verdict else "",
+        "files_sha256": manifest.sha256,
+        "files": str(len(manifest.files)),
+        "bytes": str(manifest.bytes),
+        lineage.EVIDENCE: f"{evidence_store.asset_name(found.name)}:{found.version}",
+    }
+    # A job's tags are whatever its submitter wrote: none of them stands for what was measured here.
+    others = {name: value for name, value in found.tags.items() if name not in measured}
+    tags = lineage.fit({"job": job, **measured, **others}, f"model '{found.handle}'")
+    return Judged(found.name, found.version, found.path, tags, body, run, verdict, manifest, model, forced)
 
 
 def finished(connection: Connection) -> list[str]:
@@ -77,23 +148,133 @@ def finished(connection: Connection) -> list[str]:
 
 
 def find(connection: Connection, found: Registration) -> bool:
-    return connection.arm.find(_path(connection, found.name, found.version), VERSION) is not None
+    """Whether the version is there, with its evidence: one without is completed by registering it again."""
+    if connection.arm.find(_path(connection, found.name, found.version), VERSION) is None:
+        return False
+    return evidence_store.find(connection, found.name, found.version) is not None
 
 
-def register(connection: Connection, found: Registration) -> None:
-    from azure.ai.ml.constants import AssetTypes
-    from azure.ai.ml.entities import Model
-
-    connection.ml.models.create_or_update(
-        Model(
-            name=found.name,
-            version=found.version,
-            path=found.path,
-            type=AssetTypes.MLFLOW_MODEL,
-            description=f"Fine-tuned by job {found.tags['job']}",
-            tags=dict(found.tags),
-        )
+def register(connection: Connection, found: Judged, signer: Signer) -> None:
+    """Sign the evidence, keep it, then name the model: a model that is registered has its evidence."""
+    root = evidence.write(
+        _FOLDER / f"{found.name}-{found.version}",
+        _facts(connection, found, signer),
+        found.manifest,
+        _files(connection, found),
+        signer,
     )
+    kept = evidence_store.keep(connection, found.name, found.version, root)
+    evidence_store.to_run(connection, found.job, root)
+    card = (root / evidence.FOLDER / evidence.CARD).read_text()
+    body = {
+        "properties": {
+            "modelType": "mlflow_model",
+            "modelUri": found.path,
+            "description": lineage.cut(card, lineage.LONGEST_DESCRIPTION),
+            "tags": dict(found.tags),
+            "properties": {name: found.tags[name] for name in _PROPERTIES if name in found.tags},
+        }
+    }
+    connection.arm.put(_path(connection, found.name, found.version), VERSION, body)
+    note(f"its evidence is '{kept}', signed with {signer.shown}; here in '{root}'")
+
+
+def _facts(connection: Connection, found: Judged, signer: Signer) -> Facts:
+    run = found.run
+    return Facts(
+        found.handle,
+        connection.workspace.path,
+        f"{connection.workspace.path}/jobs/{found.job['name']}",
+        run.started.isoformat() if run.started else "",
+        run.ended.isoformat() if run.ended else "",
+        found.model.uri,
+        found.tags[lineage.GATE],
+        found.verdict.job if found.verdict else "",
+        signer.kind,
+        caller.name(connection),
+        found.tags,
+    )
+
+
+def _files(connection: Connection, found: Judged) -> dict[str, bytes]:
+    """What was measured and what ran, as files of the evidence; what the job has not is said."""
+    places = [found.verdict.files] if found.verdict else []
+    run_folder = _run_folder(connection, found.job)
+    places += [run_folder] if run_folder else []
+    files = {}
+    for name in evidence.OF_THE_RUN:
+        content = next((text for place in places if (text := place.read(name)) is not None), None)
+        if content is not None:
+            files[name] = content
+    missing = [name for name in evidence.OF_THE_RUN if name not in files]
+    if missing:
+        note(f"warning: job '{found.job['name']}' left no {', '.join(missing)}; the evidence goes without")
+    licence = found.model.read("LICENSE") or b""
+    data = json.loads(files["card.json"]) if "card.json" in files else {}
+    card = Card(
+        found.handle, found.tags, data, found.verdict, found.manifest, licence.decode(errors="replace"), found.forced
+    )
+    said = {**(found.verdict.record if found.verdict else {"verdict": "none"}), "forced_why": found.forced or None}
+    files[evidence.GATE] = (json.dumps(said, indent=2) + "\n").encode()
+    files[evidence.CARD] = card.text.encode()
+    return files
+
+
+def _verdict(connection: Connection, job: str, why: str) -> Verdict | None:
+    """The gate's word; None where there is none and somebody goes on without."""
+    try:
+        return gate.read(connection, job)
+    except UsageError as error:
+        if not why:
+            raise
+        note(f"warning: {error.problems[0]}; registered all the same")
+        return None
+
+
+def _manifest(verdict: Verdict | None, model: Folder, job: str, there: Mapping[str, int]) -> Manifest:
+    """The hashes that the evaluation made beside the weights; made here, from the weights, where it made none."""
+    content = verdict.files.read(gate.FILES) if verdict else None
+    if verdict is None or content is None:
+        note(f"job '{job}' left no '{gate.FILES}': the weights are read and hashed from here")
+        progress = Progress(f"hashing the model of job '{job}'")
+        try:
+            return weights.hashed(model, lambda done, total: progress.show(f"of {total:,} bytes", f"{done:,}"))
+        finally:
+            progress.close()
+    found = Manifest.parse(content, f"'{gate.FILES}' of job '{verdict.job}'")
+    problems = found.differences(there)
+    if found.sha256 != (verdict.metrics.get("files") or {}).get("sha256"):
+        problems.append("its metrics name another hash over all files")
+    if problems:
+        raise UsageError(
+            *(f"job '{verdict.job}' evaluated another model than job '{job}' has now: {text}" for text in problems),
+            fix=f"Evaluate it anew with: scripts/submit_finetune.py --evaluate {job}",
+        )
+    return found
+
+
+def _run_folder(connection: Connection, job: Mapping[str, Any]) -> Folder | None:
+    """The folder that was sent with the job, wherever its input stands."""
+    properties = job["properties"]
+    nodes = [node.get("inputs") or {} for node in (properties.get("jobs") or {}).values()]
+    for inputs in (properties.get("inputs") or {}, *nodes):
+        uri = str((inputs.get("run_folder") or {}).get("uri") or "")
+        if "datastores/" in uri:
+            return stored_files.folder(connection, uri.rstrip("/"))
+    return None
+
+
+def _in_workspace(connection: Connection, job: str) -> str:
+    """The job's name, also from its id; the id of a job elsewhere is refused."""
+    place, slash, name = job.rpartition("/jobs/")
+    if not slash:
+        return job
+    if place.lower().rstrip("/") != connection.workspace.path.lower():
+        raise UsageError(
+            f"job '{job}' is of another workspace than '{connection.workspace.name}'",
+            fix="Name that one with --subscription, --resource-group and --workspace-name",
+        )
+    return name
 
 
 def _path(connection: Connection, name: str, version: str) -> str:
@@ -107,4 +288,4 @@ def _name(job: str, tags: Mapping[str, str]) -> str:
             f"job '{job}' has no tag {' and '.join(missing)}, from which the model's name is made",
             fix="Name the model with --name",
         )
-    return f"{RegistryId.parse(tags['base_model'], 'models').name}-{tags['data']}".replace("/", "-")
+    return f"{parse_base_model(tags['base_model']).name}-{tags['data']}".replace("/", "-")

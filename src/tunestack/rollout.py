@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,8 +51,18 @@ def deploy(connection: Connection, endpoint: Endpoint, wanted: Wanted, waiting: 
     return wanted.record
 
 
-def restore(connection: Connection, endpoint: Endpoint, slot: str, lease: str, waiting: Waiting) -> dict[str, Any]:
-    """The slot as it was when its lease ended; one that serves already is left alone, lease and all."""
+def restore(
+    connection: Connection,
+    endpoint: Endpoint,
+    slot: str,
+    lease: str,
+    waiting: Waiting,
+    accept: Callable[[str], Mapping[str, str]],
+) -> dict[str, Any]:
+    """The slot as it was when its lease ended; one that serves already is left alone, lease and all.
+
+    `accept` takes its model's id, raises where it may not serve, and gives the tags that say so.
+    """
     record = {"deployment": slot, "lease": lease}
     found = endpoint.deployment(slot)
     is_there = found is not None and found.state == "Succeeded"
@@ -59,6 +70,8 @@ def restore(connection: Connection, endpoint: Endpoint, slot: str, lease: str, w
         cli.note(f"deployment '{slot}' is there already")
         return record
     was = restoration.wanted(connection, endpoint, slot)
+    if was.model:  # else it is code of somebody's own, and no model
+        was = was.tagged(accept(was.model))
     if waiting.dry_run:
         cli.note(f"would bring '{slot}' of '{endpoint.name}' back on {was.machines}")
         return record

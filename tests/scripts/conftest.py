@@ -19,6 +19,7 @@ import pytest
 
 from localcloud.client import make_workspace
 from localcloud.operations import Pace
+from localcloud.permissions import BLOB_CONTRIBUTOR
 from localcloud.server import Options
 from tests.conftest import RunningCloud, serve
 from tunestack import cli
@@ -87,6 +88,7 @@ def _stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         place = make_workspace(cloud.running, "test", "eastus")
         group = f"/subscriptions/{place['subscription_id']}/resourceGroups/test"
         cloud.arm("PATCH", f"{group}?api-version=2021-04-01", {"tags": TAGS})
+        cloud.grant(BLOB_CONTRIBUTOR, group)  # as a stack's operators have it
         outputs = state / "outputs.json"
         names = {"cpu_cluster": "cpu", "gpu_cluster": "gpu", "endpoint_name": "test-chat"}
         names |= {"lease_cap": "24h", "monthly_budget": "200", "shared_registry": ""}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.scripts.conftest import Jobs, Script, Stack
-from tests.scripts.test_register_model import TAGS, WRITE
+from tests.scripts.fine_tunes import run
 
 REGISTRY = {
     "location": "eastus",
@@ -26,9 +26,16 @@ def registry(stack: Stack) -> str:
     return "shared"
 
 
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`build/` is in a folder of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.fixture
 def model(jobs: Jobs, script: Script) -> str:
-    return script("register_model", "--job", jobs.run(WRITE, "Completed", "trained_model", TAGS)).handle
+    return script("register_model", "--job", run(jobs)).handle
 
 
 def test_a_model_is_copied_once_and_keeps_its_lineage(
@@ -56,16 +63,29 @@ def test_a_dry_run_copies_nothing(stack: Stack, script: Script, registry: str, m
     assert "copying" in script("promote", "--model", model, "--registry", registry).err
 
 
-def test_a_version_of_another_job_in_the_registry_is_refused(
-    stack: Stack, script: Script, registry: str, model: str
-) -> None:
+def test_a_version_of_another_job_in_the_registry_is_refused(script: Script, registry: str, model: str) -> None:
+    from azure.ai.ml import MLClient
+    from azure.identity import DefaultAzureCredential
+
     script("promote", "--model", model, "--registry", registry)
+    name, version = model.split(":")
+    models = MLClient(DefaultAzureCredential(), registry_name="shared").models
+    copy = models.get(name, version=version)
+    copy.tags = {**copy.tags, "job": "another"}
+    models.create_or_update(copy)
+    assert "of another job" in script("promote", "--model", model, "--registry", registry).failed(2)
+
+
+def test_what_was_changed_or_has_no_evidence_is_not_promoted(stack: Stack, script: Script, model: str) -> None:
     name, version = model.split(":")
     path = f"{stack.workspace}/models/{name}/versions/{version}?api-version=2023-08-01-preview"
     body = stack.cloud.arm("GET", path)
-    body["properties"]["tags"]["job"] = "another"
-    stack.cloud.arm("PUT", path, {"properties": body["properties"]})
-    assert "of another job" in script("promote", "--model", model, "--registry", registry).failed(2)
+    changed = {**body["properties"], "tags": {**body["properties"]["tags"], "job": "another"}}
+    stack.cloud.arm("PUT", path, {"properties": changed})
+    said = script("promote", "--model", model, "--registry", "shared").failed(5)
+    assert "its tag 'job' is 'another', and signed was" in said
+    stack.cloud.arm("DELETE", f"{stack.workspace}/data/{name}-evidence?api-version=2023-08-01-preview")
+    assert "has no evidence" in script("promote", "--model", model, "--registry", "shared").failed(5)
 
 
 @pytest.mark.parametrize(

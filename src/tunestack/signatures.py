@@ -1,0 +1,221 @@
+"""Who signs a folder and who is believed: an elliptic key, an identity (Sigstore), or a throw-away key on this machine.
+
+Signing and checking are those of OpenSSF's `model-signing`; nothing here is cryptography of our own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunestack.cli import note
+from tunestack.errors import CloudError, GateSaidNo, NotConfigured, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+SIGNING_KEY, PUBLIC_KEY = "TUNESTACK_SIGNING_KEY", "TUNESTACK_PUBLIC_KEY"
+THROW_AWAY, KEY, IDENTITY = "throw-away key", "key", "identity"
+_FOLDER = Path("build/signing")
+_PRIVATE, _PUBLIC = "throw-away.key", "throw-away.pub"
+# What the library says of files that differ, without the digests as raw bytes that follow.
+_DIFFERENCE = re.compile(r"Hash mismatch for \\?'[^'\\]+\\?'|(?:Extra|Missing) files[^\"]*")
+_SHOWS_ONLY = "a throw-away key shows only that nothing changed since it signed"
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Who signs: with the private key in `file`, or with the identity that Sigstore finds (`file` is None)."""
+
+    kind: str
+    file: Path | None = None
+
+    @property
+    def shown(self) -> str:
+        return f"the {self.kind} '{self.file}'" if self.file else "an identity"
+
+    def sign(self, folder: Path, signature: Path) -> None:
+        """Write the signature over a folder's files. CloudError where an identity cannot sign."""
+        from model_signing import signing
+
+        config = signing.Config().set_hashing_config(_hashing())
+        if self.file is not None:
+            with _as_a_key(self.file, "private"):
+                config.use_elliptic_key_signer(private_key=self.file)
+            config.sign(folder, signature)
+            return
+        try:
+            # Sigstore prints an address to open, where a person signs; stdout is the handle's.
+            config.use_sigstore_signer(use_ambient_credentials=True).sign(folder, signature)
+        except Exception as error:
+            raise CloudError(
+                f"signing with an identity failed: {type(error).__name__}: {_line(error)}",
+                fix="It takes https://fulcio.sigstore.dev and rekor.sigstore.dev; in a workflow 'id-token: write' too. "
+                "Or sign with --signing-key FILE",
+            ) from error
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Who is believed: the owner of the key that fits the public key in `file`, or a Sigstore identity."""
+
+    kind: str
+    file: Path | None = None
+    identity: str = ""
+    issuer: str = ""
+
+    @property
+    def shown(self) -> str:
+        return f"'{self.identity}' of {self.issuer}" if self.kind == IDENTITY else f"the key '{self.file}'"
+
+    def check(self, folder: Path, signature: Path) -> None:
+        """GateSaidNo unless this very folder was signed by whoever is believed."""
+        from model_signing import verifying
+
+        config = verifying.Config().set_hashing_config(_hashing())
+        if self.file is not None:
+            with _as_a_key(self.file, "public"):
+                config.use_elliptic_key_verifier(public_key=self.file)
+        try:
+            if self.file is None:
+                config.use_sigstore_verifier(identity=self.identity, oidc_issuer=self.issuer)
+            with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+                config.verify(folder, signature)
+        except Exception as error:  # whatever goes wrong here, nothing was shown to be right
+            said = "; ".join(_DIFFERENCE.findall(str(error))).replace("\\", "") or _line(error) or type(error).__name__
+            raise GateSaidNo(f"the signature does not hold against {self.shown}: {said}") from error
+
+
+def add_signing_flags(flags: argparse.ArgumentParser) -> None:
+    which = flags.add_mutually_exclusive_group()
+    which.add_argument(
+        "--signing-key",
+        type=Path,
+        metavar="FILE",
+        help=f"sign with this PEM key (else {SIGNING_KEY}, else throw-away)",
+    )
+    which.add_argument("--sign-as-me", action="store_true", help="sign with the identity of this workflow or person")
+
+
+def add_trust_flags(flags: argparse.ArgumentParser) -> None:
+    group = flags.add_argument_group("whom to believe")
+    group.add_argument(
+        "--public-key",
+        type=Path,
+        metavar="FILE",
+        help=f"key of the signer (else {PUBLIC_KEY}, else throw-away)",
+    )
+    group.add_argument("--signer", metavar="IDENTITY", help="identity that signed with --sign-as-me; needs --issuer")
+    group.add_argument("--issuer", metavar="URL", help="who vouches for that identity")
+
+
+def signer(options: argparse.Namespace, *, production: bool) -> Signer:
+    """The signer that flags and environment ask for, else a throw-away key, made once; not for production."""
+    named = options.signing_key or _from_environment(SIGNING_KEY)
+    if options.sign_as_me:
+        return Signer(IDENTITY)
+    if named:
+        _readable(named, "signing key")
+        return Signer(KEY, named)
+    if production:
+        raise NotConfigured(
+            "the stack is a production stack, and no key or identity is named to sign its evidence with",
+            fix=f"Give --signing-key FILE, {SIGNING_KEY} or --sign-as-me; {_SHOWS_ONLY}",
+        )
+    made = throw_away()
+    note(f"signing with '{made}', made for this machine alone: {_SHOWS_ONLY}")
+    return Signer(THROW_AWAY, made)
+
+
+def trust(options: argparse.Namespace, *, production: bool) -> Trust:
+    """Whom flags and environment believe, else the throw-away key of this machine; not for production."""
+    if bool(options.signer) != bool(options.issuer):
+        raise UsageError("--signer and --issuer are needed together", fix="See docs/evidence.md")
+    if options.signer and options.public_key:
+        raise UsageError("--signer and --public-key were both given", fix="Give the one that signed")
+    if options.signer:
+        return Trust(IDENTITY, None, options.signer, options.issuer)
+    named = options.public_key or _from_environment(PUBLIC_KEY)
+    if named:
+        _readable(named, "public key")
+        return Trust(KEY, named)
+    found = _FOLDER / _PUBLIC
+    if production or not found.is_file():
+        why = "the stack is a production stack, and" if production else "there is no throw-away key here, and"
+        raise NotConfigured(
+            f"{why} no key or signer is named to check evidence with",
+            fix=f"Give --public-key FILE, {PUBLIC_KEY}, or --signer IDENTITY --issuer URL; see docs/evidence.md",
+        )
+    note(f"checking with '{found}': {_SHOWS_ONLY}")
+    return Trust(THROW_AWAY, found)
+
+
+def throw_away(folder: Path = _FOLDER) -> Path:
+    """The private key of this machine, made when first asked for, readable by its owner only."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    private, public = folder / _PRIVATE, folder / _PUBLIC
+    folder.mkdir(parents=True, exist_ok=True)
+    if not private.is_file():
+        key = ec.generate_private_key(ec.SECP256R1())
+        plain = serialization.NoEncryption()
+        content = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+        _place_once(private, content)
+    if not public.is_file():
+        with _as_a_key(private, "private"):
+            found = serialization.load_pem_private_key(private.read_bytes(), None).public_key()
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        _place_once(public, found.public_bytes(serialization.Encoding.PEM, form))
+    return private
+
+
+def _place_once(file: Path, content: bytes) -> None:
+    """A whole file or none, mode 0600; one that is there meanwhile stays."""
+    handle, fresh = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(content)
+        os.link(fresh, file)
+    except FileExistsError:
+        pass
+    finally:
+        os.unlink(fresh)
+
+
+def _from_environment(name: str) -> Path | None:
+    found = os.environ.get(name)
+    return Path(found) if found else None
+
+
+def _readable(file: Path, what: str) -> None:
+    if not file.is_file():
+        raise UsageError(f"{what} '{file}' does not exist")
+
+
+@contextmanager
+def _as_a_key(file: Path, kind: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"'{file}' is no {kind} key on curve P-256, P-384 or P-521 in PEM form: {_line(error)}",
+            fix="Make one with: openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -nocrypt",
+        ) from error
+
+
+def _hashing() -> Any:
+    """All files count, also those that the library leaves out of a checkout (`.gitattributes`)."""
+    from model_signing import hashing
+
+    return hashing.Config().set_ignored_paths(paths=[], ignore_git_paths=False)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())
