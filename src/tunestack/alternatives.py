@@ -15,8 +15,6 @@ from tunestack.azure_facts import Gpu, Purpose
 from tunestack.fine_tune_cost import Span
 from tunestack.preflight_subject import Subject
 
-SLOW_WITHOUT_GPU = 1e9  # weights; above it a machine without a GPU answers at less than reading speed
-
 
 @dataclass(frozen=True)
 class Alternative:
@@ -127,7 +125,7 @@ def _serving(subject: Subject) -> Iterator[Alternative]:
         else:
             served = gpu_memory.serving(planned.shape, 1, told)
             found = gpu_memory.on_cpu(planned.shape, served.context)
-            needs, runs = (found.host_least, found.host_most), planned.shape.parameters < SLOW_WITHOUT_GPU
+            needs, runs = (found.host_least, found.host_most), planned.shape.parameters < gpu_memory.SLOW_WITHOUT_GPU
         if not runs or needs[1] > usable or price is None:
             continue
         family, cores = _cores(size, quota.counted(size, count))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -35,15 +36,28 @@ def schema(component: RegistryId) -> Schema | None:
     found = _facts()["components"].get(component.name)
     if found is None or component.is_label or str(found["version"]) != component.version:
         return None
-    inputs = {
-        name: Input(one["type"], tuple(one.get("enum", ())), None if "min" not in one else float(one["min"]))
-        for name, one in found["inputs"].items()
+    return _schema(found["inputs"], frozenset(found["no_effect"]), f"component_facts.yml of {_facts()['as_of']}")
+
+
+def of_specification(specification: Mapping[str, Any], component: RegistryId, source: str) -> Schema:
+    """The schema that a registry answers with. It does not say which inputs do nothing: the table does."""
+    known = _facts()["components"].get(component.name) or {}
+    return _schema(specification.get("inputs") or {}, frozenset(known.get("no_effect") or ()), source)
+
+
+def _schema(inputs: Mapping[str, Any], no_effect: frozenset[str], source: str) -> Schema:
+    read = {
+        name: Input(
+            str(one.get("type")),
+            tuple(str(value) for value in one.get("enum") or ()),
+            _number(one.get("min")),
+            _number(one.get("max")),
+        )
+        for name, one in inputs.items()
     }
-    defaults = {name: str(one["default"]) for name, one in found["inputs"].items() if "default" in one}
-    return Schema(inputs, defaults, frozenset(found["no_effect"]), f"component_facts.yml of {_facts()['as_of']}")
+    defaults = {name: str(one["default"]) for name, one in inputs.items() if one.get("default") is not None}
+    return Schema(read, defaults, no_effect, source)
 
 
-def no_effect(component: RegistryId) -> frozenset[str]:
-    """Inputs that do nothing, whichever version: the registry's own schema does not say."""
-    found = _facts()["components"].get(component.name)
-    return frozenset(found["no_effect"]) if found else frozenset()
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)

@@ -17,9 +17,11 @@ from tunestack.errors import UsageError
 GIB = 2**30
 TRAINING_OVERHEAD, SERVING_OVERHEAD = 2.0, 1.5  # CUDA's context, buffers, fragments
 LAYER, SCORES = 34, 5  # bytes per b·s·h, and per b·heads·s², of one layer at 16 bit (Korthikanti et al. 2022)
-LOGITS, LOGITS_ONLY = 10, 6  # bytes per b·s·V: 16 bit, float32 and its gradient; without the gradient
+LOGITS = 10, 18  # bytes per b·s·V: 16 bit, float32 and its gradient; then with the copies that the loss makes
+LOGITS_ONLY = 6  # in evaluation, without the gradient
 GATHERED = 1e9  # ZeRO-3 file of the component: stage3_max_live_parameters, and as much again for reuse and prefetch
 UNSET = 512  # tokens, where the tokenizer has no limit and the recipe gives none
+SLOW_WITHOUT_GPU = 1e9  # rough: with more weights a machine without a GPU answers slower than people read
 FLASH_CAPABILITY = 8.0  # Ampere; bfloat16 as well
 
 
@@ -232,10 +234,10 @@ def checkpointing(shape: Architecture, run: Training) -> bool | None:
 
 
 def _logits(shape: Architecture, run: Training) -> Term:
-    trained, evaluated = (LOGITS * run.batch, LOGITS_ONLY * run.eval_batch)
-    said = f"10·b·s·V bytes, 6·b·s·V in evaluation; V {shape.vocab_size}"
-    size = max(trained, evaluated) * run.sequence * shape.vocab_size
-    return _term("logits", size, size, said)
+    each = run.sequence * shape.vocab_size
+    least, most = (max(trained * run.batch, LOGITS_ONLY * run.eval_batch) * each for trained in LOGITS)
+    said = f"10 to 18·b·s·V bytes, at least 6·b·s·V in evaluation; V {shape.vocab_size:,}"
+    return _term("logits", least, most, said)
 
 
 def _overhead() -> Term:

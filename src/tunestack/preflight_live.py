@@ -79,7 +79,8 @@ class Live:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self._clusters: dict[str, Json | None] = {}
-        self._models: dict[str, RegistryModel | None] = {}
+        self._assets: dict[str, Json | None] = {}
+        self._registries: dict[str, str] = {}
 
     @property
     def region(self) -> str:
@@ -213,31 +214,50 @@ class Live:
         listed = self.connection.arm.pages(path, RESOURCES_VERSION, **{"$filter": f"resourceType eq '{kind}'"})
         return sum(str(item.get("location", "")).replace(" ", "").lower() == self.region for item in listed)
 
-    # -- the base model ----------------------------------------------------------------------------------------
+    # -- the registry ------------------------------------------------------------------------------------------
 
     def model(self, wanted: Any) -> RegistryModel | None:
         """A registry's model, `wanted` being its RegistryId; a label is the newest that is not archived."""
-        key = str(wanted)
-        if key not in self._models:
-            self._models[key] = self._asked_model(wanted)
-        return self._models[key]
+        found = self._asset(wanted)
+        return None if found is None else RegistryModel(found)
 
-    def _asked_model(self, wanted: RegistryId) -> RegistryModel | None:
-        found = self.connection.arm.find(DISCOVERY.format(registry=wanted.registry), DISCOVERY_VERSION)
-        if found is None:
+    def component(self, wanted: RegistryId) -> Json | None:
+        """The specification of a registry's component; None where there is none."""
+        found = self._asset(wanted)
+        return None if found is None else found.get("componentSpec") or {}
+
+    def _asset(self, wanted: RegistryId) -> Json | None:
+        key = str(wanted)
+        if key not in self._assets:
+            self._assets[key] = self._asked_asset(wanted)
+        return self._assets[key]
+
+    def _asked_asset(self, wanted: RegistryId) -> Json | None:
+        registry = self._registry(wanted.registry)
+        if not registry:
             return None
-        place = str(found["primaryRegionResourceProviderUri"]).rstrip("/")
-        registry = (
-            f"{place}/mferp/managementfrontend/subscriptions/{found['subscriptionId']}"
-            f"/resourceGroups/{found['resourceGroup']}/providers/{PROVIDER}/registries/{wanted.registry}"
-        )
-        versions = f"{registry}/models/{wanted.name}/versions"
+        versions = f"{registry}/{wanted.kind}/{wanted.name}/versions"
         if not wanted.is_label:
             body = self.connection.arm.find(f"{versions}/{wanted.version}", VERSION)
-            return RegistryModel(body["properties"]) if body else None
+            return body["properties"] if body else None
         listed = self.connection.arm.find(f"{versions}?$orderBy=createdtime%20desc&$top=1", VERSION)
         newest = ((listed or {}).get("value") or [None])[0]
-        return RegistryModel(newest["properties"]) if newest else None
+        return newest["properties"] if newest else None
+
+    def _registry(self, name: str) -> str:
+        """The address of a registry; empty where there is none of that name."""
+        if name not in self._registries:
+            found = self.connection.arm.find(DISCOVERY.format(registry=name), DISCOVERY_VERSION)
+            self._registries[name] = (
+                ""
+                if found is None
+                else (
+                    f"{str(found['primaryRegionResourceProviderUri']).rstrip('/')}/mferp/managementfrontend"
+                    f"/subscriptions/{found['subscriptionId']}/resourceGroups/{found['resourceGroup']}"
+                    f"/providers/{PROVIDER}/registries/{name}"
+                )
+            )
+        return self._registries[name]
 
     # -- rights ------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tunestack import azure_facts, gpu_memory
-from tunestack.alternatives import SLOW_WITHOUT_GPU
 from tunestack.azure_facts import Gpu
 from tunestack.gpu_memory import Estimate, span
 from tunestack.preflight_subject import Finding, Subject
@@ -115,7 +114,7 @@ def _without_gpu(check: str, subject: Subject, size: str) -> Finding:
     said = f"{span(found.host_least, found.host_most)} GiB = {parts}, of {ram:g} GiB of '{size}', which has no GPU"
     if found.host_most > 0.9 * ram:
         return Finding(check, "error", said, SOURCE, "Take a size with more memory, or one with a GPU")
-    if shape.parameters >= SLOW_WITHOUT_GPU:
+    if shape.parameters >= gpu_memory.SLOW_WITHOUT_GPU:
         return Finding(check, "warning", f"{said}; so large a model answers slowly there", SOURCE, "Take a GPU size")
     return Finding(check, "ok", said, SOURCE)
 

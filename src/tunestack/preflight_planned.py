@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from tunestack import architecture, azure_facts, component_facts, gpu_memory, model_defaults, parameters, registry
+from tunestack import architecture, azure_facts, component_facts, gpu_memory, model_defaults, parameters
 from tunestack.architecture import Architecture
 from tunestack.azure_facts import Gpu
 from tunestack.component_facts import Schema
@@ -33,12 +33,13 @@ class Planned:
     def schema(self) -> Schema | None:
         """The component's inputs; None offline where the table has not got this version."""
         wanted = self.recipe.pipeline
-        if self.subject.cloud is None:
+        if self.subject.live is None:
             return component_facts.schema(wanted)
-        found = registry.component(self.subject.cloud, wanted)
-        table = component_facts.schema(found.id)
-        known = table.defaults if table else {}
-        return Schema(dict(found.inputs), known, component_facts.no_effect(wanted), LIVE)
+        found = self.subject.live.component(wanted)
+        if found is None:
+            name = f"az ml component list --registry-name {wanted.registry} --name {wanted.name}"
+            raise UsageError(f"component '{wanted}' does not exist", fix=f"See what there is with: {name}")
+        return component_facts.of_specification(found, wanted, LIVE)
 
     @cached_property
     def defaults(self) -> Mapping[str, Any] | None:
