@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import yaml
 
@@ -115,7 +115,10 @@ def _section(model: type[BaseModel], key: str) -> type[BaseModel] | None:
 
     field = model.model_fields.get(key)
     kind = field.annotation if field else None
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+    for one in get_args(kind) or (kind,):
+        if isinstance(one, type) and issubclass(one, BaseModel):
+            return one
+    return None
 
 
 def _keys(model: type[BaseModel], place: Sequence[str]) -> list[str]:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tunestack import recipe
 from tunestack.errors import UsageError
-from tunestack.registry_id import RegistryId
+from tunestack.recipe import Compute, Data, Evaluation, Recipe, Splits
+from tunestack.registry_id import HubId, RegistryId, parse_base_model
 
 ROOT = Path(__file__).parent.parent.parent
 RECIPES = sorted((ROOT / "pipelines" / "finetune").glob("*.yml"))
-GOOD = """
+REGISTRY = "azureml://registries/azureml"
+GOOD = f"""
 experiment: e
-base_model: azureml://registries/azureml/models/M/versions/1
-component: azureml://registries/azureml/components/C/versions/0.0.82
-data: {source: rows.jsonl, percent: 5}
-compute: {model_import: cpu, preprocess: cpu, finetune: gpu, evaluate: gpu}
+base_model: {REGISTRY}/models/M/versions/1
+component: {REGISTRY}/components/C/versions/0.0.82
+data: {{source: rows.jsonl, percent: 5}}
+compute: {{model_import: cpu, preprocess: cpu, finetune: gpu, evaluate: gpu}}
 """
 
 
@@ -27,6 +31,14 @@ def test_every_committed_recipe_is_complete_and_named_as_its_file(file):
     assert found.name == file.stem
     assert not found.model.is_label
     assert not found.pipeline.is_label
+    assert found.budget
+
+
+def test_the_blank_recipe_names_every_key_there_is():
+    text = (ROOT / "pipelines" / "finetune" / "blank.yml").read_text()
+    models = (Recipe, Data, Splits, Compute, Evaluation)
+    keys = {key for model in models for key, field in model.model_fields.items() if not field.exclude}
+    assert [key for key in sorted(keys) if not re.search(rf"(^|[ {{#]){key}:", text, re.M)] == []
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -35,20 +47,36 @@ def written(tmp_path: Path, text: str) -> Path:
     return file
 
 
-def problems(tmp_path: Path, text: str) -> tuple[str, ...]:
+def problems(tmp_path: Path, text: str, *settings: str) -> tuple[str, ...]:
     with pytest.raises(UsageError) as caught:
-        recipe.read(written(tmp_path, text))
+        recipe.read(written(tmp_path, text), settings)
     return caught.value.problems
 
 
-def test_a_recipe_may_leave_out_parameters_and_validation_percent(tmp_path):
+def test_what_may_be_left_out_has_its_default(tmp_path):
     found = recipe.read(written(tmp_path, GOOD))
-    assert (found.parameters, found.data.validation_percent) == ({}, 10)
+    assert (found.parameters, found.data.validation_percent, found.budget) == ({}, 10, None)
+    assert found.evaluation == Evaluation()
+    assert (found.evaluation.min_gain, found.evaluation.max_regression, found.evaluation.min_clusters) == (
+        0.02,
+        0.05,
+        100,
+    )
+
+
+def test_training_and_optimization_are_one_set_of_parameters_and_null_is_none(tmp_path):
+    text = GOOD + "training: {learning_rate: 1e-5, max_steps: null}\noptimization: {apply_lora: true, lora_r: 4}\n"
+    assert recipe.read(written(tmp_path, text)).parameters == {
+        "learning_rate": 1e-5,
+        "apply_lora": True,
+        "lora_r": 4,
+    }
 
 
 def test_all_problems_are_reported_together(tmp_path):
-    found = problems(tmp_path, GOOD.replace("percent: 5", "percent: 300").replace("experiment: e", "experiment: ''"))
-    assert len(found) == 2
+    text = GOOD.replace("percent: 5", "percent: 300").replace("experiment: e", "experiment: ''")
+    found = problems(tmp_path, text + "training: {max_steps: 3, num_train_epochs: 1}\n", "nonsense")
+    assert len(found) == 4
     assert any("'data.percent' cannot be 300" in problem for problem in found)
 
 
@@ -57,6 +85,8 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(tmp_path):
     assert "unknown key 'trainning'; did you mean 'training'?" in found
     (found,) = problems(tmp_path, GOOD.replace("percent: 5", "percent: 5, validation: 3"))
     assert "'data.validation'; did you mean 'validation_percent'?" in found
+    (found,) = problems(tmp_path, GOOD.replace("percent: 5", "percent: 5, splits: {train: a, test: b, smple: c}"))
+    assert "'data.splits.smple'; did you mean 'sample'?" in found
 
 
 def test_a_missing_key_is_named(tmp_path):
@@ -64,15 +94,77 @@ def test_a_missing_key_is_named(tmp_path):
     assert "lacks the key 'experiment'" in found
 
 
-@pytest.mark.parametrize("value", ["Phi-4", "azureml://registries/azureml/components/C/versions/1", "azureml:M:1"])
-def test_a_base_model_is_an_exact_registry_id(tmp_path, value):
-    (found,) = problems(tmp_path, GOOD.replace("azureml://registries/azureml/models/M/versions/1", value))
+@pytest.mark.parametrize("value", ["Phi-4", f"{REGISTRY}/components/C/versions/1", "azureml:M:1"])
+def test_a_base_model_is_an_exact_registry_id_or_a_model_of_the_hub(tmp_path, value):
+    (found,) = problems(tmp_path, GOOD.replace(f"{REGISTRY}/models/M/versions/1", value))
     assert "'base_model'" in found
-    assert "azureml://registries/REGISTRY/models/NAME/versions/VERSION" in found
+    assert "azureml://registries/REGISTRY/models/NAME/versions/VERSION, nor hub:OWNER/NAME" in found
 
 
-def test_a_name_in_the_file_is_refused(tmp_path):
-    assert "has a key 'name'" in problems(tmp_path, GOOD + "name: other\n")[0]
+def test_a_model_of_the_hub_needs_its_finetune_config(tmp_path):
+    text = GOOD.replace(f"{REGISTRY}/models/M/versions/1", "hub:owner/name")
+    (found,) = problems(tmp_path, text)
+    assert "base_model 'hub:owner/name' needs 'finetune_config'" in found
+    (found,) = problems(tmp_path, text + "finetune_config: gone.json\n")
+    assert "gone.json', which does not exist" in found
+    (tmp_path / "mine.json").write_text("{}")
+    read = recipe.read(written(tmp_path, text + "finetune_config: mine.json\n"))
+    assert read.model == HubId("owner", "name")
+    assert read.finetune_config_file == tmp_path / "mine.json"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("training: {lora_r: 4}\noptimization: {lora_r: 8}", r"'lora_r' has two values: .*\(4\).*\(8\)"),
+        ("training: {max_steps: 5, num_train_epochs: 2}", "max_steps 5 and num_train_epochs 2"),
+        ("training: {max_steps: 5}\noptimization: {num_train_epochs: 2}", "max_steps 5 and num_train_epochs 2"),
+        ("training: {evaluation_steps_interval: 0.5, eval_steps: 9}", "evaluation_steps_interval 0.5 and eval_steps"),
+        ("training: {mlflow_model_path: x}", "'training.mlflow_model_path' cannot be set: say it under 'base_model'"),
+        ("optimization: {compute_finetune: x}", "say it under 'compute'"),
+        ("training: {test_file_path: x}", "under 'data'"),
+        ("training: {seed: [1, 2]}", r"'training.seed' cannot be \[1, 2\]: an input .* is one text, number"),
+        ("evaluation: {min_gain: -1}", "'evaluation.min_gain' cannot be -1"),
+        ("evaluation: {min_gain: .nan}", "'evaluation.min_gain' cannot be nan"),
+        ("evaluation: {min_clusters: 1}", "'evaluation.min_clusters' cannot be 1"),
+        ("evaluation: {regression_set: gone.jsonl}", "'regression_set' names the file .*gone.jsonl', which does not"),
+        ("budget: 0", "'budget' cannot be 0"),
+        ("folder: x", "unknown key 'folder'"),
+        ("name: other", "has a key 'name': a recipe is called as its file is"),
+    ],
+)
+def test_two_values_for_one_thing_and_impossible_ones_are_refused(tmp_path, more, said):
+    (found,) = problems(tmp_path, f"{GOOD}{more}\n")
+    assert re.search(said, found)
+
+
+def test_max_steps_of_none_goes_with_epochs(tmp_path):
+    text = GOOD + "training: {max_steps: -1, num_train_epochs: 2}\n"
+    assert recipe.read(written(tmp_path, text)).parameters["num_train_epochs"] == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("{source: rows.jsonl, percent: 5, subset: en}", "data.subset 'en' is of data sets on the hub"),
+        ("{source: 'hub:a/b', percent: 5, splits: {train: x, test: x}}", "split 'x' plays two roles, train and test"),
+        ("{source: 'hub:a/b', percent: 5, splits: {train: x}}", "lacks the key 'data.splits.test'"),
+        ("{source: rows.jsonl, percent: 5, sampling: random}", "'head', 'row_groups' or 'rows'"),
+        ("{source: rows.jsonl, percent: 5, format: openai}", "'data.format' cannot be 'openai'"),
+        ("{source: rows.jsonl, percent: 5, max_tokens: 0}", "'data.max_tokens' cannot be 0"),
+        ("{source: rows.jsonl, percent: 5, columns: [a]}", "'data.columns' cannot be"),
+    ],
+)
+def test_what_cannot_be_of_data_is_refused(tmp_path, data, said):
+    (found,) = problems(tmp_path, GOOD.replace("{source: rows.jsonl, percent: 5}", data))
+    assert said in found
+
+
+def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path):
+    (found,) = problems(tmp_path, GOOD + "training:\n  seed: 1\n  max_steps: 2\n  seed: 3\n")
+    assert "key 'seed' stands twice, in line 8 and in line 10" in found
+    (found,) = problems(tmp_path, GOOD + "experiment: other\n")
+    assert "key 'experiment' stands twice, in line 2 and in line 7" in found
 
 
 @pytest.mark.parametrize(("text", "said"), [("- a\n", "not a mapping"), ("a: [\n", "cannot be read")])
@@ -80,13 +172,36 @@ def test_what_is_no_yaml_mapping_is_said_so(tmp_path, text, said):
     assert said in problems(tmp_path, text)[0]
 
 
+def test_a_recipe_in_another_encoding_is_said_so(tmp_path):
+    (tmp_path / "mine.yml").write_bytes(GOOD.encode("utf-16"))
+    with pytest.raises(UsageError, match="cannot be read"):
+        recipe.read(tmp_path / "mine.yml")
+
+
 def test_a_recipe_that_does_not_exist_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"recipe '.*nowhere\.yml' does not exist"):
         recipe.read(tmp_path / "nowhere.yml")
 
 
-@pytest.mark.parametrize(
-    "text", ["azureml://registries/r/models/m/versions/1", "azureml://registries/r/models/m/labels/latest"]
-)
-def test_a_registry_id_is_written_as_it_was_read(text):
-    assert str(RegistryId.parse(text, "models")) == text
+@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
+def test_what_ran_reads_as_the_same_recipe_with_every_default_in_it(file, tmp_path):
+    found = recipe.read(file, ["evaluation.samples=3", "training.seed=7"])
+    text = recipe.as_yaml(found)
+    assert yaml.safe_load(text)["evaluation"]["max_regression"] == found.evaluation.max_regression
+    again = recipe.from_text(text, "it", found.name)
+    assert again == found.model_copy(update={"folder": again.folder})
+
+
+@pytest.mark.parametrize("text", [f"{REGISTRY}/models/m/versions/1", f"{REGISTRY}/models/m/labels/latest", "hub:o/n"])
+def test_a_base_model_is_written_as_it_was_read(text):
+    assert str(parse_base_model(text)) == text
+
+
+@pytest.mark.parametrize("text", ["hub:name", "hub:a/b/c", "hub:", "hub:a/b@main", "hub:../b"])
+def test_a_model_of_the_hub_has_an_owner_a_name_and_nothing_else(text):
+    with pytest.raises(ValueError, match="not of the form hub:OWNER/NAME"):
+        parse_base_model(text)
+
+
+def test_a_label_is_known_as_one():
+    assert RegistryId.parse(f"{REGISTRY}/models/m/labels/latest", "models").is_label
