@@ -9,6 +9,7 @@ from tunestack.preflight_subject import Finding, Subject
 
 SOURCE = "formula of docs/gpu-memory.md; GPU memory of azure_facts.yml"
 TIGHT = 0.95
+ASK = "Ask online, or take a size of azure_facts.yml"
 LESS = "a shorter max_seq_length, a smaller batch, precision 16, DeepSpeed, or a larger size"
 
 
@@ -21,7 +22,9 @@ def training_memory(subject: Subject) -> Finding:
     if planned.shape is None:
         return _unknown_shape(check, subject)
     if planned.training is None:
-        return Finding(check, "unknown", "a parameter is wrong, so that nothing can be computed from it", SOURCE)
+        return Finding(
+            check, "unknown", "a parameter is wrong, so that nothing can be computed from it", SOURCE, "See parameters"
+        )
     gpus = planned.gpus_of(machines.size)
     if gpus == 0:
         said = f"size '{machines.size}' has no GPU, and the component's fine-tune step ends with an error without one"
@@ -37,14 +40,16 @@ def host_memory(subject: Subject) -> Finding:
     check = "host-memory"
     planned, machines = subject.planned, subject.training
     if machines is None or planned.shape is None or planned.training is None:
-        return Finding(check, "unknown", "as long as training-memory is unknown, so is this", SOURCE)
+        return Finding(
+            check, "unknown", "as long as training-memory is unknown, so is this", SOURCE, "See training-memory"
+        )
     found = gpu_memory.training(planned.shape, planned.training, planned.gpu)
     needed = found.host_most
     if needed < 1:
         return Finding(check, "ok", "nothing of weight is moved to the machine's own memory", SOURCE)
     ram = azure_facts.ram(machines.size) or _listed_ram(subject, machines.size)
     if ram is None:
-        return Finding(check, "unknown", f"how much memory '{machines.size}' has is not known", SOURCE)
+        return Finding(check, "unknown", f"how much memory '{machines.size}' has is not known", SOURCE, ASK)
     parts = " + ".join(f"{term.name} {span(term.least, term.most)}" for term in found.host)
     said = f"{span(found.host_least, needed)} GiB = {parts}, of {ram:g} GiB of '{machines.size}'"
     if needed <= 0.9 * ram:
@@ -108,7 +113,7 @@ def _without_gpu(check: str, subject: Subject, size: str) -> Finding:
     assert settings
     ram = azure_facts.ram(size) or _listed_ram(subject, size)
     if ram is None:
-        return Finding(check, "unknown", f"how much memory '{size}' has is not known", SOURCE)
+        return Finding(check, "unknown", f"how much memory '{size}' has is not known", SOURCE, ASK)
     found = gpu_memory.on_cpu(shape, gpu_memory.serving(shape, 1, settings.environment_variables).context)
     parts = " + ".join(f"{term.name} {span(term.least, term.most)}" for term in found.host)
     said = f"{span(found.host_least, found.host_most)} GiB = {parts}, of {ram:g} GiB of '{size}', which has no GPU"

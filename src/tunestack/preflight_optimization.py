@@ -35,7 +35,9 @@ def checkpointing(subject: Subject) -> Finding:
     check, planned = "gradient-checkpointing", subject.planned
     run, shape = planned.training, planned.shape
     if run is None or shape is None:
-        return Finding(check, "unknown", "as long as training-memory is unknown, so is this", SCRIPT)
+        return Finding(
+            check, "unknown", "as long as training-memory is unknown, so is this", SCRIPT, "See training-memory"
+        )
     on = gpu_memory.checkpointing(shape, run)
     if on:
         return Finding(check, "ok", f"on, as the component does for type '{shape.type}'", SCRIPT)
@@ -118,17 +120,14 @@ def processes(subject: Subject) -> Finding:
         return Finding(check, "unknown", "no dial and no cluster says which machines train", fix="Name it with --stack")
     there = planned.gpus_of(machines.size)
     nodes = int(planned.number("num_nodes_finetune", 1))
-    if nodes > machines.count:
-        said = (
-            f"num_nodes_finetune is {nodes}, and the cluster has at most {machines.count}: the job would wait forever"
-        )
-        return Finding(check, "error", said, machines.source, "Raise the stack's gpuNodes, or take fewer nodes")
     asked = planned.gpus
     if there is None:
         if asked is None:
             said = f"how many GPUs size '{machines.size}' has is not known"
             return Finding(check, "unknown", said, "azure_facts.yml", "Say number_of_gpu_to_use_finetuning")
-        return Finding(check, "warning", f"{asked} processes, on a size that nobody at hand knows", "azure_facts.yml")
+        return Finding(
+            check, "warning", f"{asked} processes, on a size that nobody at hand knows", "azure_facts.yml", "Ask online"
+        )
     if asked is not None and asked > max(there, 1):
         said = f"number_of_gpu_to_use_finetuning is {asked}, and '{machines.size}' has {there}"
         return Finding(check, "error", said, "azure_facts.yml", f"Take {max(there, 1)}, or leave it out")
