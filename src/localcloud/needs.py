@@ -46,7 +46,7 @@ def of_arm(method: str, path: str) -> Need | None:
     if method == "POST" and len(tail) % 2 == 1:
         verb = f"{tail.pop()}/action"
     elif len(tail) % 2 == 1:
-        of_list = verb == "read"
+        of_list = verb == "read" and tail[-1].lower() != "permissions"  # they are of the caller, not of what lies below
     # A list is asked for at what holds it: its last segment is a type without a name.
     named = tail[: len(tail) // 2 * 2]
     scope = f"{head}/providers/{provider}/{'/'.join(named)}" if named else head or "/"

@@ -180,9 +180,10 @@ UNCHECKED = (
     ),
     (
         "storage accounts, vaults and their keys, container registries, logs, metrics, alerts, budgets, networks, "
-        "identities, role assignments, locks, policies",
+        "identities, role assignments, permissions, locks, policies, sizes of machines",
         r"(GET|POST) management.azure.com/.*providers/microsoft\."
-        r"(storage|keyvault|containerregistry|consumption|insights|network|operationalinsights|managedidentity|authorization)/.*",
+        r"(storage|keyvault|containerregistry|consumption|insights|network|operationalinsights|managedidentity"
+        r"|authorization|compute)/.*",
         NO_MODEL,
     ),
     ("encryption by a key", r"POST \*.vault.azure.net/keys/.*", NO_MODEL),

@@ -295,6 +295,17 @@ def test_a_list_shows_what_the_caller_may_read(cloud: RunningCloud) -> None:
     assert [one["name"] for one in as_bob(cloud, "GET", f"{SUB}/resourceGroups")["value"]] == ["rg"]
 
 
+def test_a_caller_may_ask_what_it_may_do_at_a_scope_roles_from_above_included(cloud: RunningCloud) -> None:
+    path = f"{GROUP}/providers/Microsoft.Authorization/permissions?api-version=2022-04-01"
+    with pytest.raises(CallFailed, match="Microsoft.Authorization/permissions/read"):
+        as_bob(cloud, "GET", path)
+    cloud.grant(BY_NAME["Reader"].name, SUB, BOB.object_id)
+    cloud.grant(BY_NAME["Storage Blob Data Contributor"].name, f"{SUB}/resourceGroups/other", BOB.object_id)
+    assert [one["actions"] for one in as_bob(cloud, "GET", path)["value"]] == [["*/read"]]
+    here = as_bob(cloud, "GET", path.replace("/rg/", "/other/"))["value"]
+    assert any(f"{BLOBS}/write" in one["dataActions"] for one in here)
+
+
 def test_roles_go_with_what_they_are_on(cloud: RunningCloud) -> None:
     cloud.grant(role("Reader"), GROUP, BOB.object_id)
     cloud.arm("DELETE", GROUP + VERSION)
