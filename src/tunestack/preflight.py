@@ -90,7 +90,6 @@ def checks() -> tuple[Check, ...]:
         Check("test-clusters", "are there enough conversations for the gate", data.clusters),
         Check("chat-template", "is it known where an answer begins", chat.template),
         Check("chat-roles", "does the template take the rows' roles", chat.roles),
-        Check("tokenizer", "were rows rendered as the model reads them", chat.tokenizer),
         Check("run-cost", "what does a run take: steps, hours, dollars", cost.run),
         Check("serving-cost", "what does a deployment cost", cost.deployment),
         Check("budget", "does the upper end of a run's cost fit the budgets", budget.budget),
@@ -180,8 +179,8 @@ def show(report: Report) -> None:
 
     rows = [(found.check, found.verdict, found.reason, found.fix) for found in report.findings]
     tables.show("preflight", COLUMNS, rows)
-    for source in dict.fromkeys(found.source for found in report.findings if found.source):
-        cli.note(f"source: {source}")
+    sources = dict.fromkeys(found.source for found in report.findings if found.source)
+    cli.note(f"sources: {'; '.join(sources)}")
     for text in report.cheaper:
         cli.note(f"instead: {text}")
     cli.note(report.summary)
@@ -208,6 +207,6 @@ def refuse(report: Report, accepted: Mapping[str, str], *, shown: str = "") -> N
     if found:
         raise GateSaidNo(
             *(f"check '{one.check}' says {one.verdict}: {one.reason}" for one in found),
-            fix="Mend it, or take it on with --accept CHECK --why TEXT",
+            fix=f"Mend it, or go on with: {' '.join(f'--accept {one.check}' for one in found)} --why TEXT",
             shown=shown,
         )

@@ -297,7 +297,7 @@ def test_a_list_shows_what_the_caller_may_read(cloud: RunningCloud) -> None:
 
 def test_a_caller_may_ask_what_it_may_do_at_a_scope_roles_from_above_included(cloud: RunningCloud) -> None:
     path = f"{GROUP}/providers/Microsoft.Authorization/permissions?api-version=2022-04-01"
-    with pytest.raises(CallFailed, match="Microsoft.Authorization/permissions/read"):
+    with pytest.raises(CallFailed, match=r"Microsoft\.Authorization/permissions/read"):
         as_bob(cloud, "GET", path)
     cloud.grant(BY_NAME["Reader"].name, SUB, BOB.object_id)
     cloud.grant(BY_NAME["Storage Blob Data Contributor"].name, f"{SUB}/resourceGroups/other", BOB.object_id)

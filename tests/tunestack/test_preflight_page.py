@@ -1,0 +1,65 @@
+"""docs/preflight.md lists every check with the tests that show both of its verdicts; this file writes that table.
+
+Run: python -m tests.tunestack.test_preflight_page
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.tunestack.preflight_subjects import Case, offline
+from tunestack import preflight
+
+PAGE = Path(__file__).parents[2] / "docs" / "preflight.md"
+BEGIN, END = "<!-- checks -->\n", "<!-- /checks -->\n"
+ORDER = ("ok", "warning", "error", "unknown", "not asked")
+
+
+def cases() -> Iterator[tuple[str, Case]]:
+    """(file, case) of every module of tests that has `CASES`."""
+    for file in sorted(Path(__file__).parent.glob("test_preflight*.py")):
+        module = importlib.import_module(f"tests.tunestack.{file.stem}")
+        yield from ((file.name, case) for case in getattr(module, "CASES", ()))
+
+
+def table() -> str:
+    """One line a check: what it asks, whether it can be answered offline, and which file shows which verdicts."""
+    shown: dict[str, Counter[str]] = {}
+    files: dict[str, str] = {}
+    for file, case in cases():
+        shown.setdefault(case.check, Counter())[case.verdict] += 1
+        files[case.check] = file
+    answered = {one.check: one for one in preflight.run(offline()).findings}
+    lines = ["| check | asks | offline | shown by | verdicts shown |", "|---|---|---|---|---|"]
+    for check in preflight.checks():
+        found = answered[check.name]
+        how = "yes" if found.verdict != "not asked" else "with `--data`" if "--data" in found.fix else "no"
+        one = shown.get(check.name, Counter())
+        counts = ", ".join(f"{verdict} {one[verdict]}" for verdict in ORDER if one[verdict])
+        lines.append(f"| `{check.name}` | {check.asks} | {how} | `{files.get(check.name, '')}` | {counts} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_every_check_is_shown_with_both_verdicts() -> None:
+    shown: dict[str, set[str]] = {}
+    for _, case in cases():
+        shown.setdefault(case.check, set()).add(case.verdict)
+    names = [check.name for check in preflight.checks()]
+    assert sorted(shown) == sorted(names)
+    assert [name for name in names if "ok" not in shown[name]] == []
+    assert [name for name in names if not shown[name] & {"warning", "error", "unknown"}] == []
+
+
+def test_the_page_lists_every_check() -> None:
+    page = PAGE.read_text()
+    assert page.partition(BEGIN)[2].partition(END)[0] == table(), (
+        "write it anew: python -m tests.tunestack.test_preflight_page"
+    )
+
+
+if __name__ == "__main__":
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    PAGE.write_text(before + BEGIN + table() + END + rest.partition(END)[2])
