@@ -1,76 +1,216 @@
-"""Prepares a data folder: written beside and moved into place, so that nobody sees half of it."""
+"""Prepares a data folder from a source: one pass in batches, checked, split, written, described, put in place whole.
+
+What is read is `sources`' business and what is wrong with a row `row_checks`'; here it is decided what becomes of it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Mapping
-from itertools import chain
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import orjson
 
-from tunestack import data_folder, rows
-from tunestack.data_folder import FILES, MANIFEST, SPLITS, DataFolder
+from tunestack import atomic_folder, data_card, data_folder, row_checks, row_lines
+from tunestack.batches import POOL, Batch, Role, SourceTables
+from tunestack.data_folder import FILES, MANIFEST, REJECTED, SPLITS, DataFolder
 from tunestack.errors import UsageError
-from tunestack.rows import MINIMUM_TRAIN_ROWS, Row
-from tunestack.sources import Source
+from tunestack.rejects import Rejects
+from tunestack.row_checks import Checked
+from tunestack.row_filter import RowFilter
+from tunestack.row_statistics import RowStatistics
+from tunestack.rows import MINIMUM_TRAIN_ROWS
+from tunestack.token_counts import TokenCounts
+
+if TYPE_CHECKING:
+    from tunestack.recipe import Data
+
+# The test split is read first: what stands in it is not trained on.
+_ORDER: tuple[Role, ...] = (POOL, "test", "sample", "train")
+# Batches that are checked ahead, in threads, while one is written.
+_AHEAD = 2
+TOO_LONG = "too long"
+
+Step = Callable[[int], None]  # is told how many rows of the source were dealt with
 
 
-def write(
-    folder: Path, source: Source, percent: float, found: Mapping[str, Iterable[Row]], validation_percent: float = 10
-) -> tuple[DataFolder, bool]:
-    """Write the splits; returns what was written and whether the folder changed."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    parts: dict[str, list[Row]] = {"train": [], "validation": []}
-    for item in chain(found["train_sft"]):
-        held_out = rows.bucket(rows.question_key(item)[16:]) < validation_percent
-        parts["validation" if held_out else "train"].append(item)
-    splits: dict[str, Iterable[Row]] = {**parts, "test": found["test_sft"], "sample": found["test_gen"]}
-    try:
-        counts, sums = {}, {}
-        for split in SPLITS:
-            counts[split], sums[split] = _write_split(data_folder.file(fresh, split), splits[split])
-        if counts["train"] < MINIMUM_TRAIN_ROWS or not counts["validation"]:
-            raise UsageError(
-                f"'{source}' gives {counts['train']} rows to train on and {counts['validation']} for validation at "
-                f"{percent:g} %; at least {MINIMUM_TRAIN_ROWS} and 1 are needed",
-                fix="Raise the percentage, or use more data",
+@dataclass
+class Preparation:
+    """One run over a source; `tokens` counts with the model's tokenizer or estimates."""
+
+    data: Data
+    tokens: TokenCounts
+    step: Step = lambda rows: None
+    read: int = 0
+    statistics: RowStatistics = field(default_factory=RowStatistics)
+
+    def write(self, tables: SourceTables, folder: Path) -> tuple[DataFolder, bool]:
+        """Write the folder; returns what was written and whether anything changed."""
+        _check_place(folder)
+        kept = folder.parent / f"{folder.name}.{REJECTED}"
+        with atomic_folder.fresh(folder) as fresh:
+            files = {split: _Lines(data_folder.file(fresh, split)) for split in SPLITS}
+            rejects = Rejects(fresh / REJECTED)
+            try:
+                self._pass(tables, files, rejects)
+            finally:
+                for opened in (*files.values(), rejects):
+                    opened.close()
+            self._judge(tables, {split: lines.rows for split, lines in files.items()}, rejects, fresh, kept)
+            made = self._described(tables, files, rejects, fresh)
+            if _is_same(folder, made):
+                return made, False
+            atomic_folder.put(fresh, folder)
+        kept.unlink(missing_ok=True)
+        return made, True
+
+    def _pass(self, tables: SourceTables, files: dict[str, _Lines], rejects: Rejects) -> None:
+        chosen = RowFilter(self.data.validation_percent)
+        with ThreadPoolExecutor(_AHEAD) as pool:
+            for role in (role for role in _ORDER if role in tables.roles):
+                for batch, checked in _ahead(pool, tables.batches(role), answered=role != "sample"):
+                    self._batch(role, batch, checked, chosen, files, rejects)
+                    self.read += batch.rows
+                    self.step(batch.rows)
+
+    def _batch(
+        self,
+        role: Role,
+        batch: Batch,
+        checked: Checked,
+        chosen: RowFilter,
+        files: dict[str, _Lines],
+        rejects: Rejects,
+    ) -> None:
+        where = "train" if role == POOL else str(role)
+        for bad in batch.bad:
+            rejects.add(where, bad.place, bad.reason, bad.raw)
+        indexes: list[int] = []
+        found: list[Any] = []
+        lines: list[bytes] = []
+        number = 0
+        for some, their_lines in row_lines.of_table(batch.table):
+            for row, line in zip(some, their_lines, strict=True):
+                reason = checked.reasons[number]
+                if reason is None:
+                    indexes.append(number)
+                    found.append(row)
+                    lines.append(line)
+                else:
+                    rejects.add(where, batch.place(number), reason, line)
+                number += 1
+        splits, reasons = chosen.decide(role, found, lines)
+        too_long = self.tokens.too_long(found, [reason is None for reason in reasons])
+        kept: dict[str, list[bytes]] = {split: [] for split in SPLITS}
+        for at, (index, split, reason) in enumerate(zip(indexes, splits, reasons, strict=True)):
+            reason = reason or (TOO_LONG if at in too_long else None)
+            if reason is not None:
+                rejects.add(split, batch.place(index), reason, lines[at])
+                continue
+            kept[split].append(lines[at])
+            size, turns = int(checked.sizes[index]), int(checked.turns[index])
+            self.statistics.add(split, size, turns)
+            self.tokens.offer(split, lines[at], size)
+            for kind in checked.leaks.get(index, ()):
+                self.statistics.leaked(kind, batch.place(index))
+        for split, some_lines in kept.items():
+            files[split].write(some_lines)
+
+    def _judge(self, tables: SourceTables, rows: dict[str, int], rejects: Rejects, fresh: Path, kept: Path) -> None:
+        """Refuse a folder that nobody should train on; what was rejected is kept beside it then."""
+        share = 100 * rejects.wrong / self.read if self.read else 0.0
+        problems = []
+        if share > self.data.max_rejected_percent:
+            problems.append(
+                f"{rejects.wrong:,} of {self.read:,} rows of '{tables.source}' are rejected, {share:.1f} %, and "
+                f"{self.data.max_rejected_percent:g} % are allowed: {_by_reason(rejects)}"
             )
-        made = DataFolder(
-            source.name, str(source), percent, data_folder.hash_over(sums), sums["test"], counts, sums, {}, {}
+        if rows["train"] < MINIMUM_TRAIN_ROWS or not rows["validation"] or not rows["test"]:
+            problems.append(
+                f"'{tables.source}' gives {rows['train']} rows to train on, {rows['validation']} for validation and "
+                f"{rows['test']} for the test at {self.data.percent:g} %; at least {MINIMUM_TRAIN_ROWS}, 1 and 1 "
+                "are needed"
+            )
+        if not problems:
+            return
+        if not rejects.counts:
+            raise UsageError(*problems, fix="Raise the percentage, or use more data")
+        os.replace(fresh / REJECTED, kept)
+        raise UsageError(
+            *problems,
+            fix=f"The rows with their reasons are in '{kept}'; mend the source, or change the recipe's data",
         )
+
+    def _described(self, tables: SourceTables, files: dict[str, _Lines], rejects: Rejects, fresh: Path) -> DataFolder:
+        sums = {split: lines.sha256 for split, lines in files.items()}
+        made = DataFolder(
+            tables.name,
+            tables.source,
+            self.data.percent,
+            data_folder.hash_over(sums),
+            sums["test"],
+            {split: lines.rows for split, lines in files.items()},
+            sums,
+            {**self.data.model_dump(mode="json"), "tokenizer": self.tokens.name},
+        )
+        card = data_card.make(made, tables, self.read, self.statistics, self.tokens, rejects)
+        (fresh / data_folder.CARD).write_bytes(orjson.dumps(card, option=orjson.OPT_INDENT_2) + b"\n")
+        (fresh / data_folder.CARD_PAGE).write_text(data_card.page(card), encoding="utf-8")
         (fresh / MANIFEST).write_bytes(orjson.dumps(made.manifest, option=orjson.OPT_INDENT_2) + b"\n")
-        return made, _move(fresh, folder, made)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        return data_folder.manifest(fresh) or made
 
 
-def _write_split(file: Path, found: Iterable[Row]) -> tuple[int, str]:
-    digest, count = hashlib.sha256(), 0
-    with file.open("wb") as lines:
-        for item in found:
-            line = rows.dumps(item)
-            digest.update(line)
-            lines.write(line)
-            count += 1
-    return count, digest.hexdigest()
+class _Lines:
+    """One split's file: its rows, and the hash of its bytes."""
+
+    def __init__(self, file: Path) -> None:
+        self.rows = 0
+        self._file: IO[bytes] = file.open("wb")
+        self._digest = hashlib.sha256()
+
+    def write(self, lines: Sequence[bytes]) -> None:
+        content = b"".join(lines)
+        self._file.write(content)
+        self._digest.update(content)
+        self.rows += len(lines)
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def close(self) -> None:
+        self._file.close()
 
 
-def _move(fresh: Path, folder: Path, made: DataFolder) -> bool:
-    """Put the new folder in the old one's place; False where the old one is the same."""
+def _ahead(pool: ThreadPoolExecutor, batches: Iterator[Batch], *, answered: bool) -> Iterator[tuple[Batch, Checked]]:
+    """Batches with what is wrong in them, in their order; some are checked while one is dealt with."""
+    waiting: list[tuple[Batch, Future[Checked]]] = []
+    for batch in batches:
+        waiting.append((batch, pool.submit(row_checks.check, batch.table, answered=answered)))
+        if len(waiting) > _AHEAD:
+            first, checked = waiting.pop(0)
+            yield first, checked.result()
+    for batch, checked in waiting:
+        yield batch, checked.result()
+
+
+def _check_place(folder: Path) -> None:
     if not folder.exists():
-        fresh.chmod(0o755)
-        os.rename(fresh, folder)
-        return True
-    same = data_folder.manifest(folder) == made and not list(data_folder.flaws(folder))
-    if same and data_folder.sums_of(folder) == made.sha256:
-        return False
+        return
     if not folder.is_dir() or {entry.name for entry in folder.iterdir()} - FILES - {"sample_score.json"}:
         raise UsageError(f"'{folder}' exists and is not a folder of prepared data", fix="Name another with --output")
-    for file in sorted(fresh.iterdir(), key=lambda entry: entry.name == MANIFEST):  # data.json last: it vouches
-        os.replace(file, folder / file.name)
-    return True
+
+
+def _is_same(folder: Path, made: DataFolder) -> bool:
+    """Whether the folder holds exactly this already, its files as they were written."""
+    found = data_folder.manifest(folder)
+    whole = found == made and found is not None and found.card == made.card
+    return whole and not list(data_folder.flaws(folder)) and data_folder.sums_of(folder) == made.sha256
+
+
+def _by_reason(rejects: Rejects) -> str:
+    return ", ".join(f"{found['rows']:,} {found['reason']}" for found in rejects.record)
