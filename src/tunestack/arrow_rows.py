@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tunestack.chunks import ROWS, Chunk
+from tunestack.chunks import BYTES, ROWS, Chunk
 from tunestack.data_file import DataFile
 from tunestack.errors import UsageError
 from tunestack.ranged_file import RangedFile
@@ -31,8 +31,10 @@ def of_parquet(opened: Any, where: str, columns: list[str], groups: Iterable[int
     for group in range(opened.metadata.num_row_groups):
         begins.append(begins[-1] + opened.metadata.row_group(group).num_rows)
     for group in chosen:
-        at = begins[group]
-        for batch in opened.iter_batches(batch_size=ROWS, row_groups=[group], columns=columns, use_threads=False):
+        at, size = begins[group], opened.metadata.row_group(group).total_byte_size
+        for batch in opened.iter_batches(
+            batch_size=_rows(begins[group + 1] - at, size), row_groups=[group], columns=columns, use_threads=False
+        ):
             yield Chunk(where, range(at, at + batch.num_rows), table=batch)
             at += batch.num_rows
 
@@ -52,7 +54,7 @@ def open_parquet(content: RangedFile, where: str) -> Any:
         content.seek(content.size - 8 - length)
         footer = pq.read_metadata(pyarrow.BufferReader(b"PAR1" + content.read(length + 8)))
         # Not buffered ahead: what is fetched is what is asked for.
-        return pq.ParquetFile(pyarrow.PythonFile(content, "r"), metadata=footer, pre_buffer=False)
+        return pq.ParquetFile(pyarrow.PythonFile(content, "r"), metadata=footer, pre_buffer=False, buffer_size=2**20)
     except (pyarrow.ArrowException, struct.error) as error:
         raise UsageError(f"{where} is not Parquet: {' '.join(str(error).split())[:200]}") from error
 
@@ -90,8 +92,9 @@ def arrow(file: DataFile, wanted: Wanted) -> Iterator[Chunk]:
         columns = list(wanted(opened.schema.names, file.shown))
         at = 1
         for batch in _batches(opened):
-            for start in range(0, batch.num_rows, ROWS):
-                part = batch.slice(start, ROWS).select(columns)
+            rows = _rows(batch.num_rows, batch.nbytes)
+            for start in range(0, batch.num_rows, rows):
+                part = batch.slice(start, rows).select(columns)
                 yield Chunk(f"{file.shown} row", range(at, at + part.num_rows), table=part)
                 at += part.num_rows
         file.read += file.size
@@ -102,6 +105,11 @@ def arrow_rows(file: DataFile) -> int:
     """Rows of an Arrow file."""
     with _opened(file, "Arrow") as opened:
         return sum(batch.num_rows for batch in _batches(opened))
+
+
+def _rows(rows: int, size: int) -> int:
+    """How many of some rows of a size in bytes make a batch."""
+    return max(min(ROWS, rows, BYTES * rows // max(size, 1)), 1)
 
 
 def _batches(opened: Any) -> Iterator[Any]:

@@ -16,8 +16,9 @@ from tunestack.formats import Format, Unmapped
 if TYPE_CHECKING:
     import pyarrow
 
-# Rows in a batch at most: some MB of conversations.
+# A batch has at most so many rows and about so many bytes, whichever is less.
 ROWS = 2000
+BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,13 @@ class Chunk:
     @property
     def rows(self) -> int:
         return len(self.numbers) + len(self.bad)
+
+    def order(self) -> Sequence[int]:
+        """Indexes, good rows counted before bad ones, in the order of the rows in the file."""
+        if not self.bad:
+            return range(self.rows)
+        numbers = [*self.numbers, *(int(bad.place.rsplit(" ", 1)[1]) for bad in self.bad)]
+        return sorted(range(self.rows), key=numbers.__getitem__)
 
     def take(self, kept: Sequence[int]) -> Chunk:
         """The rows at these indexes, counted over good ones first and then bad ones."""

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator
 
 from tunestack.batches import Bad
-from tunestack.chunks import ROWS, Chunk
+from tunestack.chunks import BYTES, ROWS, Chunk
 from tunestack.data_file import LONGEST, DataFile
 from tunestack.errors import UsageError
 
@@ -27,18 +27,20 @@ def records(file: DataFile) -> Iterator[Chunk]:
         numbers: list[int] = []
         found: list[dict[str, str]] = []
         bad: list[Bad] = []
+        size = 0
         for values in reader:
             if not values:
                 continue
+            size += sum(map(len, values))
             if len(values) == len(names):
                 numbers.append(reader.line_num)
                 found.append(dict(zip(names, values, strict=True)))
             else:
                 reason = f"has {len(values)} values for {len(names)} columns"
                 bad.append(Bad(f"{where} {reader.line_num}", reason, values))
-            if len(numbers) + len(bad) == ROWS:
+            if len(numbers) + len(bad) == ROWS or size > BYTES:
                 yield Chunk(where, numbers, found, None, bad)
-                numbers, found, bad = [], [], []
+                numbers, found, bad, size = [], [], [], 0
     except csv.Error as error:
         raise UsageError(f"{file.shown} line {reader.line_num} is not {file.form.upper()}: {error}") from error
     if numbers or bad:

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from tunestack.batches import Bad
-from tunestack.chunks import ROWS, Chunk
+from tunestack.chunks import BYTES, ROWS, Chunk
 from tunestack.data_file import LONGEST, Block, DataFile
 from tunestack.errors import UsageError
 
@@ -74,12 +74,13 @@ def _items(file: DataFile, unit: str) -> Iterator[Chunk]:
     where = f"{file.shown} {unit}"
     numbers: list[int] = []
     found: list[Any] = []
+    before = file.read
     for number, value in enumerate(_decoded(file, is_array=unit == "item"), 1):
         numbers.append(number)
         found.append(value)
-        if len(numbers) == ROWS:
+        if len(numbers) == ROWS or file.read - before > BYTES:
             yield Chunk(where, numbers, found)
-            numbers, found = [], []
+            numbers, found, before = [], [], file.read
     if numbers:
         yield Chunk(where, numbers, found)
 

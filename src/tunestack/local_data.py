@@ -79,16 +79,10 @@ def splits(path: Path, found: Format) -> Mapping[str, FileSplit]:
 
 
 def named_splits(files: Iterable[PurePath]) -> dict[str, list[PurePath]]:
-    """Files by split: a name without shard numbers, else the folder's, else `train` or `test` where one says so."""
+    """Files by split, in the order of their names: that of the file without shard numbers, else that of its folder."""
     named: dict[str, list[PurePath]] = {}
     for file in sorted(files, key=str):
         named.setdefault(split_of(file), []).append(file)
-    if "train" not in named and "test" not in named:
-        # my_data_train.jsonl and my_data_test.jsonl, where each stands once
-        for word in ("train", "test"):
-            saying = [name for name in named if word in re.split(r"[^a-z]+", name.lower())]
-            if len(saying) == 1 and len(named) <= 3:
-                named[word] = named.pop(saying[0])
     return dict(sorted(named.items()))
 
 

@@ -45,7 +45,7 @@ def first(found: Iterator[Chunk], rows: int) -> Iterator[Chunk]:
         if left <= 0:
             return
         if chunk.rows > left:
-            chunk = _head(chunk, left)
+            chunk = chunk.take(sorted(chunk.order()[:left]))
         left -= chunk.rows
         yield chunk
 
@@ -59,13 +59,13 @@ def single(found: Iterator[Chunk], total: int, rows: int, seed: str) -> Iterator
     left, wanted = total, rows
     for chunk in found:
         kept = []
-        for index in range(chunk.rows):
+        for index in chunk.order():
             if numbers.random() * left < wanted:
                 kept.append(index)
                 wanted -= 1
             left -= 1
         if kept:
-            yield chunk.take(kept)
+            yield chunk.take(sorted(kept))
 
 
 def _filled(order: Sequence[int], sizes: Sequence[int], rows: int) -> list[Part]:
@@ -77,12 +77,3 @@ def _filled(order: Sequence[int], sizes: Sequence[int], rows: int) -> list[Part]
             parts.append(Part(group, min(sizes[group], left)))
             left -= parts[-1].rows
     return parts
-
-
-def _head(chunk: Chunk, rows: int) -> Chunk:
-    """The first rows of a chunk by their place in the file, where bad rows stand between good ones."""
-    if not chunk.bad:
-        return chunk.take(range(rows))
-    places = [(number, index) for index, number in enumerate(chunk.numbers)]
-    places += [(int(bad.place.rsplit(" ", 1)[1]), len(chunk.numbers) + at) for at, bad in enumerate(chunk.bad)]
-    return chunk.take(sorted(index for _, index in sorted(places)[:rows]))

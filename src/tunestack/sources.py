@@ -42,8 +42,6 @@ class Source:
         kind, colon, place = text.partition(":")
         if not colon or kind not in ("hub", "package"):
             return cls("path", text)
-        if not place:
-            raise UsageError(f"data source '{text}' names nothing after '{kind}:'")
         name, at, version = place.partition("@")
         if not name or (at and not version):
             raise UsageError(f"data source '{text}' is not of the form {kind}:NAME or {kind}:NAME@REVISION")

@@ -5,6 +5,7 @@ A `Split` is what a hub data set, a folder and a package have in common; `Tables
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
@@ -172,11 +173,18 @@ def _played(data: Data, source: str, found: Mapping[str, Split], notes: list[str
         if problems:
             raise UsageError(*problems, fix=f"Its splits are {', '.join(found)}")
         return {role: [found[split]] for role, split in roles.items()}
+    ours: dict[Role, Sequence[Split]]
     if "train" in found and "test" in found:
-        ours: dict[Role, Sequence[Split]] = {role: [found[role]] for role in SOME if role in found}
+        ours = {role: [found[role]] for role in SOME if role in found}
         left = [split for split in found if split not in SOME]
         if left:
             notes.append(f"'{source}' has also {', '.join(left)}, which no role was given to and which are not read")
+        return ours
+    words = {role: [split for split in found if role in re.split(r"[^a-z]+", split.lower())] for role in SOME}
+    if all(len(words[role]) == 1 for role in ("train", "test")) and words["train"] != words["test"]:
+        # my_data_train.jsonl and my_data_test.jsonl
+        ours = {role: [found[split] for split in words[role]] for role in SOME if len(words[role]) == 1}
+        notes.append(", ".join(f"split '{split}' is taken for {role}" for role in ours for split in words[role]))
         return ours
     if len(found) > 1:
         notes.append(
