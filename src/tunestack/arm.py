@@ -6,6 +6,7 @@ Retries, tokens and long-running operations are azure-core's own.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from typing import Any
 from urllib.parse import quote
 
@@ -44,6 +45,13 @@ class Arm:
             BearerTokenCredentialPolicy(credential, scope),
         ]
         self._client: ARMPipelineClient[HttpRequest, HttpResponse] = ARMPipelineClient(MANAGEMENT, policies=policies)
+        self._options: Json = {}
+
+    def asking_once(self) -> Arm:
+        """The same client without retries, for whoever asks again by itself: an error comes within a minute."""
+        found = copy(self)
+        found._options = {"retry_total": 0, "connection_timeout": 10, "read_timeout": 50}
+        return found
 
     def get(self, path: str, version: str = "", **query: Any) -> Json:
         return self._json(self._send("GET", path, version, query=query))
@@ -91,7 +99,7 @@ class Arm:
     def text(self, url: str) -> str:
         """A text file at a signed URL, e.g. a log; without the token, which a signed URL must not meet."""
         plain: PipelineClient[HttpRequest, HttpResponse] = PipelineClient(MANAGEMENT, policies=[RetryPolicy()])
-        response: HttpResponse = plain.send_request(HttpRequest("GET", url))
+        response: HttpResponse = plain.send_request(HttpRequest("GET", url), **self._options)
         if response.status_code >= 400:
             raise _refusal(response, "GET", url)
         return response.text()
@@ -114,7 +122,7 @@ class Arm:
         parameters = {**({"api-version": version} if version else {}), **(query or {})}
         request = HttpRequest(method, url, params=parameters, json=body)
         try:
-            done: Any = self._client.send_request(request, _return_pipeline_response=True)
+            done: Any = self._client.send_request(request, _return_pipeline_response=True, **self._options)
         except (ServiceRequestError, ServiceResponseError) as error:
             raise unreachable(str(error)) from error
         status = done.http_response.status_code
@@ -157,4 +165,12 @@ def _refusal(response: HttpResponse, method: str, url: str) -> TunestackError:
     error = body.get("error", body) if isinstance(body, dict) else {}
     said = (error.get("message") if isinstance(error, dict) else "") or response.text() or response.reason
     name = url.split("?")[0].removeprefix(MANAGEMENT).rsplit("/providers/", 1)[-1]
-    return refused(response.status_code, str(said), f"{method} '{name}'")
+    found = refused(response.status_code, str(said), f"{method} '{name}'")
+    if isinstance(found, CloudError):
+        found.retry_after = _seconds(response.headers.get("Retry-After", ""))
+    return found
+
+
+def _seconds(text: str) -> float:
+    """The header Retry-After in its form of whole seconds; the other one, a date, counts as none."""
+    return float(text) if text.isdecimal() else 0.0

@@ -33,13 +33,17 @@ class TunestackError(Exception):
 
 
 class CloudError(TunestackError):
-    """The cloud refused, or the operation failed there; `status` is HTTP's, 0 where nothing answered."""
+    """The cloud refused, or the operation failed there; `status` is HTTP's, 0 where nothing answered.
+
+    `retry_after` is for how many seconds the cloud asked to be left alone, 0 where it did not.
+    """
 
     code = 1
 
     def __init__(self, *problems: str, fix: str = "", details: Sequence[str] = (), status: int = -1) -> None:
         super().__init__(*problems, fix=fix, details=details)
         self.status = status
+        self.retry_after = 0.0
 
     @property
     def is_passing(self) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tunestack import cli, tables
-from tunestack.errors import CloudError, UsageError
+from tunestack import cancelling, cli, job_name, tables
+from tunestack.errors import CloudError
 from tunestack.finetune import Plan
 from tunestack.run_history import Run, RunHistory
-from tunestack.watch import Waiting, follow
+from tunestack.watch import follow
+from tunestack.watch_clock import Waiting
 
 _SHOWN = ("eval_loss", "loss", "train_loss", "train_runtime")
 
@@ -32,12 +33,11 @@ def show_plan(plan: Plan) -> None:
 
 
 def watch(history: RunHistory, job: str, options: argparse.Namespace) -> cli.Result:
-    """Follow a job to its end; its metrics are the record."""
-    if history.job(job) is None:
-        raise UsageError(f"job '{job}' does not exist", fix="Its name is what submit_finetune printed")
+    """Follow a job to its end; its metrics are the record. `job` is its name, its ARM id, or the studio's address."""
+    job = job_name.find(history, job)
     attach = f"scripts/submit_finetune.py --attach {job}"
-    timeout = options.timeout * 60 if options.timeout else None
-    run = follow(history, job, attach, Waiting(timeout))
+    queue_timeout = _seconds(getattr(options, "queue_timeout", None))
+    run = follow(history.asking_once(), job, attach, Waiting(_seconds(options.timeout), queue_timeout=queue_timeout))
     try:
         metrics = _metrics(history, run)
     except CloudError as error:
@@ -47,7 +47,22 @@ def watch(history: RunHistory, job: str, options: argparse.Namespace) -> cli.Res
     losses = metrics.get("eval_loss", {})
     if losses and losses["first_step"] != losses["last_step"]:
         cli.note(f"held-out loss went from {losses['first']:.3f} to {losses['last']:.3f}")
-    return cli.Result(job, {"job": job, "status": run.status, "ended": run.ended, "tags": run.tags, "metrics": metrics})
+    spent = cancelling.cost(history, run)
+    return cli.Result(
+        job,
+        {
+            "job": job,
+            "status": run.status,
+            "ended": run.ended,
+            "tags": run.tags,
+            "metrics": metrics,
+            "estimated_cost": round(spent.dollars, 4) if spent else None,
+        },
+    )
+
+
+def _seconds(minutes: float | None) -> float | None:
+    return minutes * 60 if minutes else None
 
 
 def _metrics(history: RunHistory, run: Run) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -20,7 +21,10 @@ QUEUED = frozenset({"NotStarted", "Queued", "Preparing", "Provisioning", "Starti
 
 @dataclass(frozen=True)
 class Run:
-    """One run: a job or a child of a pipeline. Times are UTC, None until they are known."""
+    """One run: a job or a child of a pipeline. Times are UTC, None until they are known.
+
+    `node` is its name in the pipeline, `target` the compute's name, `root` the pipeline job that it belongs to.
+    """
 
     id: str
     name: str
@@ -30,6 +34,11 @@ class Run:
     error: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     is_pipeline: bool = False
+    created: datetime | None = None
+    node: str = ""
+    target: str = ""
+    root: str = ""
+    properties: dict[str, str] = field(default_factory=dict)
 
     @property
     def has_ended(self) -> bool:
@@ -46,26 +55,39 @@ class Run:
             _message(raw.get("error")),
             raw.get("tags") or {},
             raw.get("runType") == "azureml.PipelineRun",
+            _time(raw.get("createdUtc")),
+            raw.get("name") or "",
+            raw.get("target") or "",
+            raw.get("rootRunId") or "",
+            raw.get("properties") or {},
         )
 
 
 @dataclass(frozen=True)
 class Point:
-    """One value of a metric at a training step."""
+    """One value of a metric at a training step; `time` in seconds since the epoch."""
 
     step: int
     value: float
+    time: float = 0.0
 
 
 class RunHistory:
     """The run history and MLflow services of one workspace, at the host that the workspace names."""
 
     def __init__(self, connection: Connection) -> None:
+        self.connection = connection
         self._arm, self._workspace = connection.arm, connection.workspace.path
         host = urlsplit(connection.body["properties"].get("mlFlowTrackingUri", "")).hostname
         if not host:
             raise CloudError(f"workspace '{connection.workspace.name}' has no tracking address yet", fix="Run it again")
         self._host = host
+
+    def asking_once(self) -> RunHistory:
+        """The same, without retries of its own: for whoever asks again anyway."""
+        found = copy(self)
+        found._arm = self._arm.asking_once()
+        return found
 
     def job(self, name: str) -> dict[str, Any] | None:
         """The job as Resource Manager has it, or None."""
@@ -97,14 +119,18 @@ class RunHistory:
 
     def metrics(self, run_id: str) -> dict[str, float]:
         """The last value of every metric."""
+        return {name: point.value for name, point in self.latest(run_id).items()}
+
+    def latest(self, run_id: str) -> dict[str, Point]:
+        """The last point of every metric."""
         data = self._arm.get(f"{self._mlflow}/runs/get", run_id=run_id, run_uuid=run_id)["run"].get("data", {})
-        return {metric["key"]: float(metric["value"]) for metric in data.get("metrics", [])}
+        return {metric["key"]: _point(metric) for metric in data.get("metrics", [])}
 
     def metric(self, run_id: str, name: str) -> list[Point]:
-        """All values of one metric, in the order of steps."""
+        """One metric in the order of steps, one point a step: of a step that ran again, what it said last."""
         found = self._arm.get(f"{self._mlflow}/metrics/get-history", run_id=run_id, run_uuid=run_id, metric_key=name)
-        points = [Point(int(raw.get("step", 0)), float(raw["value"])) for raw in found.get("metrics", [])]
-        return sorted(points, key=lambda point: point.step)
+        points = sorted((_point(raw) for raw in found.get("metrics", [])), key=lambda point: point.time)
+        return [point for _, point in sorted({point.step: point for point in points}.items())]
 
     @property
     def _history(self) -> str:
@@ -113,6 +139,10 @@ class RunHistory:
     @property
     def _mlflow(self) -> str:
         return f"https://{self._host}/mlflow/v2.0{self._workspace}/api/2.0/mlflow"
+
+
+def _point(raw: dict[str, Any]) -> Point:
+    return Point(int(raw.get("step") or 0), float(raw["value"]), float(raw.get("timestamp") or 0) / 1000)
 
 
 def _rank(name: str) -> tuple[bool, str]:

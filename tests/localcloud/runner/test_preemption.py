@@ -159,10 +159,8 @@ def test_a_preemption_that_cannot_be_is_refused(cheap: Jobs, body: dict[str, Any
 
 # -- a real fine-tune --------------------------------------------------------------------------------------------------
 
+# Without adapters: importing peft alone takes seconds, at each start.
 SETTINGS = Settings(
-    apply_lora=True,
-    lora_r=4,
-    lora_dropout=0.1,
     learning_rate=0.01,
     per_device_train_batch_size=4,
     max_steps=60,
