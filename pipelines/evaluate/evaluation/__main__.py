@@ -5,6 +5,7 @@ An inconclusive verdict is no failure of the step: who submitted reads it from m
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -14,6 +15,8 @@ from evaluation.settings import parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    # Read when torch is imported, later: threads that wait by spinning make busy cores many times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         gate.run(parse(argv))
     except Refusal as refusal:

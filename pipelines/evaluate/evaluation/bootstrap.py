@@ -14,6 +14,7 @@ import numpy as np
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
+_SHORTFALL = 300.0  # clusters
 _CELLS_AT_ONCE = 4_000_000  # numbers of a resampling matrix in memory: 32 MB
 
 
@@ -47,9 +48,19 @@ def interval(
     if spread == 0:  # the models are the same
         return Interval(estimate, estimate, estimate, count)
     studentised = np.sort(_studentised(left, sizes, np.random.default_rng(seed), resamples))
-    low = estimate - spread * _quantile(studentised, confidence)
-    high = estimate - spread * _quantile(studentised, 1 - confidence)
+    level = drawn_at(confidence, count)
+    low = estimate - spread * _quantile(studentised, level)
+    high = estimate - spread * _quantile(studentised, 1 - level)
     return Interval(estimate, _finite(low), _finite(high), count)
+
+
+def drawn_at(confidence: float, clusters: int) -> float:
+    """The quantile that keeps the promised confidence with few clusters: 0.9875 for 0.95 at 100, 0.957 at 2,000.
+
+    Measured on simulated models: a sample of n clusters rarely holds the rare bad conversations that skew a loss, so
+    that the bootstrap, which knows the sample only, errs more often than it says, by an amount that falls with 1/n.
+    """
+    return 1 - (1 - confidence) * clusters / (clusters + _SHORTFALL)
 
 
 def by_cluster(

@@ -10,6 +10,7 @@ from evaluation.model_folder import ModelFolder
 from evaluation.refusal import Refusal
 
 _ABSURD_LENGTH = 1_000_000  # transformers writes 1e30 for a tokenizer without a limit
+_LENGTH_WITHOUT_LIMIT = 2048
 
 
 @dataclass
@@ -40,9 +41,9 @@ def load_tokenizer(folder: ModelFolder, what: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder.tokenizer, revision=folder.revision or "main")
-    except (OSError, ValueError, KeyError) as error:
-        raise Refusal(f"{what}: no tokenizer can be read from '{folder.tokenizer}': {_first_line(error)}") from None
+        tokenizer = AutoTokenizer.from_pretrained(folder.tokenizer, **_revision(folder))
+    except Exception as error:  # each kind of tokenizer raises its own for a broken file
+        raise Refusal(f"{what}: no tokenizer can be read from '{folder.tokenizer}': {_first_line(error)}") from error
     if not tokenizer.is_fast:
         raise Refusal(f"{what}: the tokenizer in '{folder.tokenizer}' has no 'tokenizer.json', which is needed here.")
     if not tokenizer.chat_template:
@@ -53,27 +54,42 @@ def load_tokenizer(folder: ModelFolder, what: str) -> Any:
     return tokenizer
 
 
-def load(folder: ModelFolder, what: str) -> ChatModel:
-    """Tokenizer and weights, in evaluation mode. Refusal when weights are broken or the memory does not suffice."""
-    import torch
-    from transformers import AutoModelForCausalLM
+def limit_of(folder: ModelFolder, tokenizer: Any, what: str) -> int:
+    """Tokens: the smaller one of what the tokenizer and the position embeddings allow; 2048 when neither says."""
+    from transformers import AutoConfig
 
-    tokenizer = load_tokenizer(folder, what)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder.weights, revision=folder.revision or "main", torch_dtype=kind_of_numbers()
+        config = AutoConfig.from_pretrained(folder.weights, **_revision(folder))
+    except Exception as error:
+        raise Refusal(f"{what}: '{folder.weights}' holds no readable config: {_first_line(error)}") from error
+    found = [int(tokenizer.model_max_length), int(getattr(config, "max_position_embeddings", 0) or 0)]
+    return min((length for length in found if 0 < length < _ABSURD_LENGTH), default=_LENGTH_WITHOUT_LIMIT)
+
+
+def load(folder: ModelFolder, tokenizer: Any, limit: int, what: str) -> ChatModel:
+    """With its weights, in evaluation mode. Refusal when they are broken or the memory does not suffice."""
+    import torch
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    # 4.56 gave the argument a new name, and later ones warn of the old
+    argument = "dtype" if _version(transformers.__version__) >= (4, 56) else "torch_dtype"
+    try:
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            folder.weights, **_revision(folder), **{argument: kind_of_numbers()}
         ).to(device)
     except torch.cuda.OutOfMemoryError:
         raise Refusal(f"{what}: the weights do not fit into the memory of the GPU. Take a larger one.") from None
     except Exception as error:  # torch, safetensors and transformers raise kinds of their own for a broken file
         raise Refusal(f"{what}: the weights in '{folder.weights}' cannot be loaded: {_first_line(error)}") from error
     model.eval()
-    return ChatModel(what, model, tokenizer, limit_of(tokenizer, model.config))
+    return ChatModel(what, model, tokenizer, limit)
 
 
 def kind_of_numbers() -> Any:
-    """bf16 where the GPU computes in it, fp16 on older ones (V100, T4 only emulate bf16), fp32 on a CPU."""
+    """bf16 where the GPU computes in it, fp16 on older ones (V100 and T4 only emulate bf16), fp32 on a CPU."""
     import torch
 
     if not torch.cuda.is_available():
@@ -81,10 +97,12 @@ def kind_of_numbers() -> Any:
     return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
 
 
-def limit_of(tokenizer: Any, config: Any) -> int:
-    """Tokens: the smaller one of what tokenizer and position embeddings allow."""
-    found = [int(tokenizer.model_max_length), int(getattr(config, "max_position_embeddings", 0) or 0)]
-    return min((length for length in found if 0 < length < _ABSURD_LENGTH), default=2048)
+def _revision(folder: ModelFolder) -> dict[str, Any]:
+    return {"revision": folder.revision} if folder.revision else {}
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:2])
 
 
 def _first_line(error: BaseException) -> str:

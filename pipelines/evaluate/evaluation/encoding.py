@@ -6,7 +6,6 @@ beginning of the longer one, the markers of finetune_config.json find the answer
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +23,9 @@ class Encoded:
     answers: tuple[int, ...]
     bytes: int
     cut: bool = False
+
+    def same_tokens(self, other: Encoded) -> bool:
+        return self.ids == other.ids and self.answers == other.answers
 
 
 @dataclass
@@ -64,7 +66,7 @@ class Encoder:
             if message.get("role") != "assistant" or not message["content"].strip():
                 continue
             before = self._render(messages[:index], asks=True)
-            upto = os.path.commonprefix([text, self._render(messages[: index + 1])])
+            upto = _shared_beginning(text, self._render(messages[: index + 1]))
             if not text.startswith(before) or len(upto) <= len(before):
                 return text, self._marked(text)
             spans.append((len(before), len(upto.rstrip())))
@@ -103,7 +105,9 @@ def markers_of(settings: dict[str, Any]) -> tuple[str, str] | None:
     return (str(response), str(instruction)) if response and instruction else None
 
 
-def encode_all(encoder: Encoder, conversations: Sequence[Conversation], skipped: Counter[str]) -> dict[int, Encoded]:
+def encode_all(
+    encoder: Encoder, conversations: Sequence[Conversation], skipped: Counter[str], what: str
+) -> dict[int, Encoded]:
     """By line number; rows that cannot be used are counted. Refusal when none can."""
     found = {}
     for conversation in conversations:
@@ -113,8 +117,14 @@ def encode_all(encoder: Encoder, conversations: Sequence[Conversation], skipped:
         else:
             found[conversation.line] = encoded
     if not found:
-        raise Refusal(f"No row can be measured: {', '.join(f'{count} {why}' for why, count in skipped.items())}.")
+        why = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
+        raise Refusal(f"{what} has no row that can be measured: {why}.")
     return found
+
+
+def _shared_beginning(one: str, other: str) -> str:
+    length = next((place for place, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), None)
+    return one[: min(len(one), len(other)) if length is None else length]
 
 
 def _inside(place: tuple[int, int], spans: Sequence[tuple[int, int]]) -> bool:

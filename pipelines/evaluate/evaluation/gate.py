@@ -1,18 +1,24 @@
-"""The order of the work: read, encode, score each model in turn, compare, judge, write."""
+"""The order of the work: read, encode, score one model after the other, compare, judge, write."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import platform
 import time
 from collections import Counter
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation import chat_model, encoding, file_hashes, model_folder, rows, scoring
-from evaluation.bootstrap import CONFIDENCE, RESAMPLES, interval
+from evaluation import file_hashes, measuring, model_folder, rows, tracking
+from evaluation.comparison import compare
+from evaluation.measuring import Measured
+from evaluation.metrics import Found, as_metrics
+from evaluation.model_folder import ModelFolder
+from evaluation.refusal import Refusal
+from evaluation.report import write_report
+from evaluation.rows import Conversation
+from evaluation.sample import Sample, choose_sample
+from evaluation.scoring import say
 from evaluation.settings import Settings
 from evaluation.verdict import judge
 
@@ -20,76 +26,83 @@ GENERAL_QUESTIONS = Path(__file__).with_name("general_questions.jsonl")
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Everything; what metrics.json holds is returned."""
+    """Everything; what metrics.json holds is returned. Refusal when something is missing or broken."""
     started = time.monotonic()
     settings.evaluation.mkdir(parents=True, exist_ok=True)
-    base = (
-        model_folder.find(settings.base_model, "base_model")
-        if settings.base_model
-        else model_folder.on_hub(settings.huggingface_id or "")
-    )
-    folders = {"base": base, "tuned": model_folder.find(settings.tuned_model, "tuned_model")}
+    folders = find_models(settings)
     skipped: Counter[str] = Counter()
-    test = rows.read(settings.test_file, skipped)
-    chosen = rows.choose(test, settings.max_rows, settings.seed)
-    questions = rows.read(settings.regression_file or GENERAL_QUESTIONS, Counter())
-    questions = rows.choose(questions, settings.max_rows, settings.seed)
-    found: dict[str, dict[int, float]] = {}
-    asked: dict[str, dict[int, float]] = {}
-    for name, folder in folders.items():
-        chat = chat_model.load(folder, f"{name}_model")
-        limit = settings.max_seq_length if settings.max_seq_length > 0 else chat.limit
-        encoder = encoding.Encoder(chat.tokenizer, min(limit, chat.limit), encoding.markers_of(folder.settings))
-        encoded = encoding.encode_all(encoder, chosen, skipped if name == "base" else Counter())
-        general = encoding.encode_all(encoder, questions, Counter())
-        found[name], asked[name] = scoring.losses(chat, encoded), scoring.losses(chat, general)
-        chat.unload()
-    clusters = {conversation.line: conversation.cluster for conversation in chosen}
-    sizes = {line: len(each.answers) for line, each in encoded.items()}
-    lines = sorted(sizes)
-    gain = interval(
-        [found["base"][line] - found["tuned"][line] for line in lines],
-        [sizes[line] for line in lines],
-        [clusters[line] for line in lines],
-        seed=settings.seed,
-    )
-    numbers = sorted(general)
-    regression = interval(
-        [asked["tuned"][number] - asked["base"][number] for number in numbers],
-        [len(general[number].answers) for number in numbers],
-        [str(number) for number in numbers],
-        seed=settings.seed,
-    )
-    verdict = judge(settings.gate, gain, regression)
+    test = rows.choose(rows.read(settings.test_file, skipped), settings.max_rows, settings.seed)
+    questions_file = settings.regression_file or GENERAL_QUESTIONS
+    questions = rows.choose(rows.read(questions_file, Counter()), settings.max_rows, settings.seed)
+    models = measuring.read_all(folders, test, questions, settings.max_seq_length)
+    skipped.update(models["base"].skipped)
+    sample = choose_sample([each for each in test if each.line in models["base"].test.encoded], settings)
+    for model in models.values():
+        measuring.measure(model, [each.asked for each in sample], settings.max_new_tokens)
+    say("hashing the files of the tuned model")
     files = file_hashes.of_folder(settings.tuned_model)
-    metrics = {
-        "schema": 1,
-        **asdict(verdict),
-        "gate": {
-            **asdict(settings.gate),
-            "confidence": CONFIDENCE,
-            "resamples": RESAMPLES,
-            "seed": settings.seed,
-            "chance_of_a_false_pass": settings.gate.chance_of_a_false_pass,
-        },
-        "gain": asdict(gain),
-        "regression": asdict(regression),
-        "test": {
-            "sha256": file_hashes.of_file(settings.test_file),
-            "rows": len(lines),
-            "clusters": gain.clusters,
-            "skipped": dict(skipped),
-        },
-        "files": file_hashes.summary(files),
-        "seconds": round(time.monotonic() - started, 1),
-        "versions": versions(),
-    }
-    (settings.evaluation / "files.json").write_text(json.dumps(files, indent=1) + "\n")
-    (settings.evaluation / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
-    print(f"{verdict.verdict}: {' '.join(verdict.reasons)}", flush=True)
+    found = compared(settings, models, test, questions, questions_file)
+    metrics = as_metrics(settings, found, models, sample, skipped, files, time.monotonic() - started)
+    write(settings, metrics, models, sample, files)
+    print(f"{metrics['verdict']}: {' '.join(metrics['reasons'])}", flush=True)
     return metrics
 
 
-def versions() -> dict[str, str]:
-    found = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "numpy", "mlflow")}
-    return {"python": platform.python_version(), **found}
+def find_models(settings: Settings) -> dict[str, ModelFolder]:
+    """Base, tuned and, where one is given, serving, in the order in which they are measured."""
+    if settings.base_model:
+        base = model_folder.find(settings.base_model, "base_model")
+    elif settings.huggingface_id:
+        base = model_folder.on_hub(settings.huggingface_id)
+    else:
+        raise Refusal("There is no base model: give base_model or huggingface_id.")
+    found = {"base": base, "tuned": model_folder.find(settings.tuned_model, "tuned_model")}
+    if settings.serving_model:
+        found["serving"] = model_folder.find(settings.serving_model, "serving_model")
+    return found
+
+
+def compared(
+    settings: Settings,
+    models: dict[str, Measured],
+    test: Sequence[Conversation],
+    questions: Sequence[Conversation],
+    questions_file: Path,
+) -> Found:
+    """All intervals, and the verdict that follows from them."""
+    clusters = {each.line: each.cluster for each in test}
+    subjects = {each.line: each.cluster for each in questions}
+    base, tuned = models["base"], models["tuned"]
+    gain = compare(base.test, tuned.test, clusters)
+    regression = compare(tuned.questions, base.questions, subjects)
+    over_serving = compare(models["serving"].test, tuned.test, clusters) if "serving" in models else None
+    intervals = gain.interval(settings.seed), regression.interval(settings.seed)
+    return Found(
+        verdict=judge(settings.gate, *intervals),
+        gain=gain,
+        regression=regression,
+        over_serving=over_serving,
+        gain_interval=intervals[0],
+        regression_interval=intervals[1],
+        over_serving_interval=over_serving.interval(settings.seed) if over_serving else None,
+        questions_file=questions_file,
+    )
+
+
+def write(
+    settings: Settings,
+    metrics: dict[str, Any],
+    models: dict[str, Measured],
+    sample: Sequence[Sample],
+    files: list[dict[str, Any]],
+) -> None:
+    """The output folder, metrics.json last: where it stands, the others do; then MLflow, whose loss fails nothing."""
+    folder = settings.evaluation
+    lines = [json.dumps(each.record(place, models), ensure_ascii=False) for place, each in enumerate(sample)]
+    (folder / "samples.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    (folder / "files.json").write_text(json.dumps(files, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    tracker = tracking.from_environment()
+    write_report(settings, metrics, [json.loads(line) for line in lines], tracker.curves(settings.training_run))
+    text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
+    (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
+    tracker.log(settings, metrics)

@@ -1,4 +1,4 @@
-"""Where a chat model keeps its weights and its tokenizer: an MLflow folder of either flavor, a plain folder, or the hub."""
+"""Where a chat model keeps weights and tokenizer: in an MLflow folder of either flavor, a plain one, or on the hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conversations of a JSON-lines file: read, checked one by one, and sorted into clusters that share a first question."""
+"""Conversations of a JSON-lines file: read, checked one by one, and put into clusters that share a first question."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def read(path: Path, skipped: Counter[str]) -> list[Conversation]:
 
 
 def choose(conversations: list[Conversation], most: int, seed: int) -> list[Conversation]:
-    """At most this many rows, whole clusters first come by the seed's order; the last cluster may be left incomplete."""
+    """At most this many rows: clusters in an order that the seed decides, the last one perhaps not whole."""
     if len(conversations) <= most:
         return conversations
     order = sorted({conversation.cluster for conversation in conversations})

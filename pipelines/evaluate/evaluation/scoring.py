@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from evaluation.answer_logits import AnswerLogits
 from evaluation.chat_model import ChatModel
 from evaluation.encoding import Encoded
 from evaluation.refusal import Refusal
 
-TOKENS_IN_A_BATCH = {"cpu": 2048, "cuda": 16384}
+TOKENS_IN_A_BATCH = {"cpu": 512, "cuda": 8192}
 _POSITIONS_AT_ONCE = 1024  # logits in fp32: 0.4 GB for a vocabulary of 100,000
 
 
@@ -21,13 +21,14 @@ def losses(chat: ChatModel, rows: Mapping[int, Encoded]) -> dict[int, float]:
     import torch
 
     budget = TOKENS_IN_A_BATCH[chat.device.type]
+    logits_of = AnswerLogits(chat.model)
     waiting = sorted(rows, key=lambda key: len(rows[key].ids), reverse=True)
     found: dict[int, float] = {}
     told = time.monotonic()
     while waiting:
         batch = next(batches(waiting, rows, budget))
         try:
-            found.update(zip(batch, _batch_losses(chat, [rows[key] for key in batch])))
+            found.update(zip(batch, _batch_losses(logits_of, chat.device, [rows[key] for key in batch]), strict=True))
         except torch.cuda.OutOfMemoryError:
             torch.cuda.empty_cache()
             budget = halved(batch, rows)
@@ -37,6 +38,7 @@ def losses(chat: ChatModel, rows: Mapping[int, Encoded]) -> dict[int, float]:
         if time.monotonic() - told > 10 or not waiting:
             told = time.monotonic()
             say(f"{chat.name}: {len(found)} of {len(rows)} rows scored")
+    logits_of.close()
     return found
 
 
@@ -64,33 +66,22 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _batch_losses(chat: ChatModel, rows: Sequence[Encoded]) -> list[float]:
+def _batch_losses(logits_of: AnswerLogits, device: Any, rows: Sequence[Encoded]) -> list[float]:
     import torch
 
     length = max(len(row.ids) for row in rows)
+    # Padding stands on the right, where a causal model does not look from any answer.
     ids = torch.zeros((len(rows), length), dtype=torch.long)
+    chosen = torch.zeros((len(rows), length), dtype=torch.bool)
     for place, row in enumerate(rows):
         ids[place, : len(row.ids)] = torch.tensor(row.ids)
-    # Padding stands on the right, where a causal model does not look from any answer.
-    wanted = sorted({position - 1 for row in rows for position in row.answers})
-    column = {position: index for index, position in enumerate(wanted)}
+        chosen[place, [position - 1 for position in row.answers]] = True
+    targets = torch.tensor([row.ids[position] for row in rows for position in row.answers], device=device)
     with torch.inference_mode():
-        logits = _logits(chat.model, ids.to(chat.device), torch.tensor(wanted, device=chat.device))
-        found = []
-        for place, row in enumerate(rows):
-            columns = torch.tensor([column[position - 1] for position in row.answers], device=chat.device)
-            targets = torch.tensor([row.ids[position] for position in row.answers], device=chat.device)
-            total = 0.0
-            for first in range(0, len(columns), _POSITIONS_AT_ONCE):
-                part = slice(first, first + _POSITIONS_AT_ONCE)
-                chosen = logits[place, columns[part]].float()
-                total += float(torch.nn.functional.cross_entropy(chosen, targets[part], reduction="sum"))
-            found.append(total)
-    return found
-
-
-def _logits(model: Any, ids: Any, positions: Any) -> Any:
-    """(rows, positions, vocabulary). The model applies its own scaling and capping, hence no shortcut past it."""
-    if "logits_to_keep" in inspect.signature(model.forward).parameters:
-        return model(input_ids=ids, use_cache=False, logits_to_keep=positions).logits
-    return model(input_ids=ids, use_cache=False).logits[:, positions]
+        logits = logits_of(ids.to(device), chosen.to(device))
+        parts = [
+            torch.nn.functional.cross_entropy(some.float(), wanted, reduction="none")
+            for some, wanted in zip(logits.split(_POSITIONS_AT_ONCE), targets.split(_POSITIONS_AT_ONCE), strict=True)
+        ]
+    per_token = torch.cat(parts).double().cpu()
+    return [float(part.sum()) for part in per_token.split([len(row.answers) for row in rows])]

@@ -1,4 +1,4 @@
-"""The gate: passed when the gain is certainly large enough and the regression certainly small enough, else inconclusive.
+"""The gate: passed when the gain is surely large enough and the regression surely small enough, else inconclusive.
 
 Inconclusive is a no. Its reasons say in words whether the model is worse, or whether too little is known and how many
 more conversations would settle it.
@@ -101,8 +101,8 @@ def _about_gain(gate: Gate, gain: Interval) -> list[str]:
             f"The gain is estimated too small: {_nats(gain.estimate)}, certainly above {_nats(gain.lower)}; {asked}."
         ]
     return [
-        f"The gain is too uncertain: estimated {_nats(gain.estimate)}, certainly above {_nats(gain.lower)} only; {asked}."
-        + _more(gain, gain.lower, gate.min_gain, "conversations")
+        f"The gain is too uncertain: estimated {_nats(gain.estimate)}, certainly above {_nats(gain.lower)} only; "
+        f"{asked}." + _more(gain, gain.lower, gate.min_gain, "conversations")
     ]
 
 
@@ -119,7 +119,8 @@ def _about_regression(gate: Gate, found: Interval) -> list[str]:
         ]
     if found.estimate >= gate.max_regression:
         return [
-            f"The model seems to have regressed on general questions: its loss grew by {_nats(found.estimate)}; {allowed}."
+            f"The model seems to have regressed on general questions: its loss grew by {_nats(found.estimate)}; "
+            f"{allowed}."
         ]
     return [
         f"The regression is too uncertain: the loss on general questions grew by {_nats(found.estimate)}, by "
