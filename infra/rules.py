@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # What a name says of a family whose deployments need no cores in reserve for upgrades: "Skip 20 %" in Azure's
 # managed-online-endpoints-vm-sku-list.
-WITHOUT_RESERVE = re.compile(r"Standard_N[CD]\w*_(A100|H100)_v\d+|Standard_ND96\w+", re.IGNORECASE)
+WITHOUT_RESERVE = re.compile(r"Standard_N[CD]\w*_(A100|H100)_v\d+|Standard_ND96\w+|Standard_ND40rs_v2", re.IGNORECASE)
 RESERVE_PERCENT = 120
 
 

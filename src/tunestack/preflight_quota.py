@@ -7,6 +7,7 @@ no promise that machines are there.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tunestack import azure_facts, quota
 from tunestack.errors import CloudError
@@ -83,7 +84,8 @@ def limits(subject: Subject) -> Finding:
     if found is None:
         said = "what there is in the subscription may not be counted by you"
         return Finding(check, "warning", said, source, "Have the role Reader on the subscription")
-    said = f"{found[0]} of {most['endpoints']} endpoints and {found[1]} of {most['deployments']} deployments are there"
+    counts = f"{found[0]} of {most['endpoints']} endpoints and {found[1]} of {most['deployments']} deployments"
+    said = f"{counts} are there, as far as you may see"
     return Finding(check, "ok", said, "resources, asked now")
 
 
@@ -111,9 +113,13 @@ def _judged(check: str, subject: Subject, needed: dict[str, int], own: dict[str,
     try:
         granted = subject.live.quota
     except CloudError as error:
-        if error.status != 403 or not subject.dials.get("gpuQuota"):
+        if error.status != 403:
             raise
-        return _by_dial(check, subject, needed, f"{said}; the quota itself may not be read")
+        found = _by_dial(check, subject, needed, said)
+        if found.verdict != "not asked":
+            return replace(found, reason=f"{found.reason}; the quota itself may not be read by you")
+        fix = "Have the role Reader on the subscription, or write down what Azure grants the GPUs: dial gpuQuota"
+        return Finding(check, "unknown", f"{said}; the quota may not be read by you", _LIVE, fix)
     short, fine = [], []
     for family, cores in needed.items():
         if family.lower() not in granted:

@@ -120,6 +120,7 @@ SIZES = f"{SUB}/providers/{ML}/locations/eastus/vmSizes"
 USAGES = f"{SUB}/providers/{ML}/locations/eastus/usages"
 SERVED = f"{WS}/onlineEndpoints/chat/deployments"
 PHI_4 = f"{REGISTRY}/models/Phi-4/versions/8"
+NEWEST = f"{REGISTRY}/models/Phi-4/versions?$orderBy=createdtime%20desc&$top=1"
 RIGHTS = {
     "workspace": f"{WS}/{_PERMISSIONS}",
     "storage": f"{STORAGE}/{_PERMISSIONS}",

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from infra import rules
-from tunestack import azure_facts
+from tunestack import azure_facts, quota
 
 TODAY = date(2026, 11, 21)
 
@@ -92,6 +92,16 @@ def test_the_table_the_local_cloud_and_the_stacks_quota_rule_count_alike():
             assert there[fact["name"]] == (fact["family"], fact["cores"], fact["gpus"])
         if "cores" in fact and fact["gpus"]:
             assert rules.cores(fact["name"]) == fact["cores"]
+
+
+def test_the_table_the_local_cloud_and_the_stacks_quota_rule_exempt_the_same_sizes_from_the_reserve():
+    catalog = yaml.safe_load((files("localcloud") / "catalog" / "sizes.yaml").read_text())["families"]
+    exempt = {size for own in catalog.values() if own.get("skip_reserve") for size in own["sizes"]}
+    for fact in azure_facts.facts()["sizes"].values():
+        if "cores" in fact:
+            known = fact["name"] in exempt
+            assert quota.reserves(fact["name"]) is not known, fact["name"]
+            assert bool(rules.WITHOUT_RESERVE.fullmatch(fact["name"])) is known, fact["name"]
 
 
 def test_low_priority_costs_a_part_and_says_that_it_is_rough():

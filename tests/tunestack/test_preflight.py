@@ -6,6 +6,7 @@ import argparse
 import json
 from dataclasses import replace
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,12 @@ def of_the_hub() -> Subject:
 def spending(dollars: float) -> Subject:
     found = offline()
     return replace(found, recipe=found.recipe.model_copy(update={"budget": dollars}))
+
+
+def labelled(newest: dict[str, Any]) -> Subject:
+    """The model by its label, and what the registry lists as the newest that is in use."""
+    found = offline("phi-4-ultrachat", "base_model=azureml://registries/azureml/models/Phi-4/labels/latest")
+    return online({at.NEWEST: newest}, found)
 
 
 def later(days: int) -> Subject:
@@ -90,6 +97,8 @@ CASES = (
     Case("base-model", "warning", of_the_hub, "fetched from the hub"),
     Case("base-model", "unknown", unheard_of, "'Unheard-of'"),
     Case("base-model", "error", lambda: online({at.PHI_4: None}), "does not exist"),
+    Case("base-model", "ok", lambda: labelled({"value": [at.model()]}), "in use"),
+    Case("base-model", "error", lambda: labelled({"value": []}), "labels/latest' does not exist"),
     Case("clusters", "ok", online, "'gpu' for gpu"),
     Case("clusters", "not asked", offline),
     Case("clusters", "error", lambda: online({f"{WS}/computes/cpu": None}), "cluster 'cpu' does not exist"),
@@ -152,7 +161,7 @@ CASES = (
         lambda: online({f"{WS}/computes/gpu": at.cluster(A100, priority="LowPriority")}),
         "24 of 'lowPriorityCores', where 0 of 0 are used",
     ),
-    Case("training-quota", "unknown", lambda: online({at.USAGES: refused()}), "403"),
+    Case("training-quota", "unknown", lambda: online({at.USAGES: refused()}), "may not be read by you"),
     Case("training-quota", "ok", lambda: online({at.USAGES: refused()}, offline(gpuQuota=48)), "may not be read"),
     Case("serving-quota", "ok", online, "blue plus green"),
     Case("serving-quota", "error", lambda: granted(0, 24), "it takes 48 of"),

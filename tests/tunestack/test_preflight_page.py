@@ -36,7 +36,9 @@ def table() -> str:
     lines = ["| check | asks | offline | shown by | verdicts shown |", "|---|---|---|---|---|"]
     for check in preflight.checks():
         found = answered[check.name]
-        how = "yes" if found.verdict != "not asked" else "with `--data`" if "--data" in found.fix else "no"
+        needs = {"--data": "with `--data`", "gpuQuota": "with the dial `gpuQuota`"}
+        other = next((how for word, how in needs.items() if word in found.fix), "no")
+        how = other if found.verdict == "not asked" else "yes"
         one = shown.get(check.name, Counter())
         counts = ", ".join(f"{verdict} {one[verdict]}" for verdict in ORDER if one[verdict])
         lines.append(f"| `{check.name}` | {check.asks} | {how} | `{files.get(check.name, '')}` | {counts} |")
