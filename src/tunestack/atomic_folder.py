@@ -108,6 +108,6 @@ def _explained(error: OSError, folder: Path) -> Exception:
     if error.errno not in _FULL:
         return error
     return TunestackError(
-        f"'{folder}' cannot be written: {error.strerror.lower()}; nothing was kept of what was being written",
+        f"'{folder}' cannot be written: {str(error.strerror).lower()}; nothing was kept of what was being written",
         fix="Free some space, or write elsewhere with --output",
     )

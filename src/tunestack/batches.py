@@ -68,7 +68,11 @@ class SourceTables(Protocol):
     source: str  # what was read, pinned: `hub:OWNER/NAME@COMMIT`, `package:NAME@VERSION`, or a path
     name: str  # the data set's name, as the registered model's name ends: `ultrachat-200k`
     roles: Sequence[Role]  # some of train, test, sample; or `all` alone
-    notes: Sequence[str]  # sentences for the reader, such as that everything is read; grows while reading
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences for the reader, such as that everything is read; grows while reading."""
+        ...
 
     @property
     def rows_expected(self) -> Mapping[Role, int | None]:

@@ -1,4 +1,4 @@
-"""Rows as the chat template renders them, with the tokens that are trained on marked: colour on a terminal, else brackets."""
+"""Rows as the chat template renders them, what is trained on marked: in colour on a terminal, elsewhere in brackets."""
 
 from __future__ import annotations
 

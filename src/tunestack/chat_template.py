@@ -1,10 +1,9 @@
-"""A model's chat template: a conversation as the text that the model reads, and the texts that open each side's turns."""
+"""A model's chat template: a conversation as the text that the model reads, and what opens each side's turns."""
 
 from __future__ import annotations
 
 import datetime
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,16 +52,21 @@ class Template:
         answered = [*asked, {"role": "assistant", "content": answer}]
         open_end, closed = self.rendered(asked, is_question=True), self.rendered(asked)
         pair, three = self.rendered(answered), self.rendered([*answered, {"role": "user", "content": another}])
-        if None in (open_end, closed, pair, three):
+        if open_end is None or closed is None or pair is None or three is None:
             return None
-        assert open_end is not None and closed is not None and pair is not None and three is not None
         if not open_end.startswith(closed) or answer not in pair or another not in three:
             return None
         response = open_end[len(closed) :]
         before, between = three.split(question)[0], three.split(answer)[1].split(another)[0]
-        instruction = os.path.commonprefix([before[::-1], between[::-1]])[::-1]
-        instruction = instruction.removeprefix(pair.split(answer)[1])
+        instruction = _common_end(before, between).removeprefix(pair.split(answer)[1])
         return (response, instruction) if response and instruction else None
+
+
+def _common_end(one: str, other: str) -> str:
+    length = 0
+    while length < min(len(one), len(other)) and one[-length - 1] == other[-length - 1]:
+        length += 1
+    return one[len(one) - length :]
 
 
 def _without_system(messages: Messages) -> list[Mapping[str, str]]:

@@ -89,9 +89,10 @@ class ChatTokenizer:
             flat.update((config.get("task_specific_config") or {}).get(_TASK) or {})
         self.template.system_supported = str(flat.get("system_role_supported", "true")).lower() != "false"
         tokens = flat.get("chat_special_tokens") or {}
-        given = (tokens.get("response_template"), tokens.get("instruction_template"))
-        self.marks = given if all(given) else self.template.marks()
-        self.marks_from = FINETUNE_CONFIG if all(given) else "the chat template"
+        response, instruction = tokens.get("response_template"), tokens.get("instruction_template")
+        is_given = bool(response and instruction)
+        self.marks = (str(response), str(instruction)) if is_given else self.template.marks()
+        self.marks_from = FINETUNE_CONFIG if is_given else "the chat template"
         self._response, self._instruction = [self._ids(mark) for mark in self.marks] if self.marks else ([], [])
 
     def _ids(self, text: str) -> list[int]:

@@ -27,7 +27,7 @@ def make(
     tokens: TokenCounts,
     rejects: Rejects,
 ) -> dict[str, Any]:
-    """The card as plain values. `rejected.percent` counts rows with a fault of their own, as the recipe's limit does."""
+    """The card as plain values. `rejected.percent` counts rows with a fault of their own, as the recipe's limit."""
     counted, lengths = tokens.record(statistics)
     return {
         "schema": SCHEMA,

@@ -116,11 +116,10 @@ def _by_hand(folder: Path, sums: Mapping[str, str]) -> DataFolder:
     counts = {split: sum(1 for _ in row_files.read(file(folder, split))) for split in NEEDED}
     sample = file(folder, "sample")
     counts["sample"] = sum(1 for _ in row_files.read(sample)) if sample.is_file() and sample.stat().st_size else 0
-    name = row_files_name(folder)
-    return DataFolder(name, str(folder), 100, hash_over(sums), sums["test"], counts, dict(sums))
+    return DataFolder(_name(folder), str(folder), 100, hash_over(sums), sums["test"], counts, dict(sums))
 
 
-def row_files_name(folder: Path) -> str:
+def _name(folder: Path) -> str:
     """The data set's name from a path, as the registered model's name ends."""
     from tunestack.sources import Source
 

@@ -58,8 +58,9 @@ class Preparation:
             try:
                 self._pass(tables, files, rejects)
             finally:
-                for opened in (*files.values(), rejects):
-                    opened.close()
+                rejects.close()
+                for lines in files.values():
+                    lines.close()
             self._judge(tables, {split: lines.rows for split, lines in files.items()}, rejects, fresh, kept)
             made = self._described(tables, files, rejects, fresh)
             if _is_same(folder, made):

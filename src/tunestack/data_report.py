@@ -30,8 +30,8 @@ def show(made: DataFolder, folder: Path) -> None:
     note(f"tokens: {tokens.get('how', 'not counted')}; the card is '{folder / CARD_PAGE}'")
     if cut := tokens.get("cut_rows"):
         note(
-            f"warning: {cut:,} of {tokens['sampled_rows']:,} rows looked at are cut at {tokens['limit']:,} tokens, before "
-            f"the end of the answer; {tokens['masked_rows']:,} of them have nothing left to train on"
+            f"warning: {cut:,} of {tokens['sampled_rows']:,} rows looked at are cut at {tokens['limit']:,} tokens, "
+            f"before the end of the answer; {tokens['masked_rows']:,} of them have nothing left to train on"
         )
     if refused := tokens.get("refused_rows"):
         note(f"warning: the model's chat template refuses {refused:,} rows, the fine-tune would fail on the first")

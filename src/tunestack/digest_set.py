@@ -5,7 +5,7 @@ Digests are numpy arrays of shape (n, 2), uint64, high half first.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy
@@ -86,14 +86,15 @@ class DigestSet:
 def _sorted(digests: Digests) -> Digests:
     import numpy
 
-    return digests[numpy.lexsort((digests[:, 1], digests[:, 0]))]
+    ordered: Digests = digests[numpy.lexsort((digests[:, 1], digests[:, 0]))]
+    return ordered
 
 
 def _within(shelf: Digests, digests: Digests) -> Mask:
     """Which digests stand in a sorted array. Two that share their high half are looked at one by one."""
     import numpy
 
-    found: Any = numpy.zeros(len(digests), bool)
+    found: Mask = numpy.zeros(len(digests), bool)
     if not len(shelf):
         return found
     left = numpy.searchsorted(shelf[:, 0], digests[:, 0], side="left")

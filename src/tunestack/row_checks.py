@@ -82,7 +82,7 @@ def check(table: pyarrow.RecordBatch, *, answered: bool = True) -> Checked:
 
 
 class _Turns:
-    """The messages of all rows, flat: `codes` are roles, `places` positions in the row, `spoken` those without system."""
+    """The messages of all rows, flat: `codes` are roles, `places` are positions in the row, `spoken` without system."""
 
     def __init__(self, offsets: NDArray[numpy.int64], codes: NDArray[numpy.int64]) -> None:
         import numpy

@@ -1,4 +1,4 @@
-"""Which split a row goes to, or why it goes to none: duplicates, questions that stand in the test split too, and shares.
+"""Which split a row goes to, or why to none: it stands twice, or its question stands in the test split too.
 
 Remembers 16 bytes per row for duplicates, and 16 per test row for its question; the rows themselves pass through.
 """
