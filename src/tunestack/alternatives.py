@@ -150,13 +150,13 @@ def _usable(subject: Subject, purpose: Purpose) -> Iterator[tuple[str, Gpu | Non
 
 
 def _region(subject: Subject, size: str) -> bool | None:
-    return True if subject.live else preflight_sizes.in_table(size, subject.region)
+    """Whether the region offers a size: by its own list where that may be read, else by the table."""
+    offered = subject.live.sizes if subject.live else None
+    return preflight_sizes.in_table(size, subject.region) if offered is None else size.lower() in offered
 
 
 def _offered(subject: Subject, size: str) -> bool:
-    if subject.live:
-        return size.lower() in subject.live.sizes and not subject.live.restriction(size)
-    return preflight_sizes.in_table(size, subject.region) is not False
+    return _region(subject, size) is not False and not (subject.live and subject.live.restriction(size))
 
 
 def _cores(size: str, machines: int) -> tuple[str, int]:
@@ -168,5 +168,5 @@ def _free(subject: Subject, family: str, low: bool) -> int | None:
     """Cores that quota leaves now; None offline and for a family without a row."""
     if subject.live is None:
         return None
-    found = subject.live.quota.get((quota.LOW_PRIORITY if low else family).lower())
+    found = (subject.live.quota or {}).get((quota.LOW_PRIORITY if low else family).lower())
     return max(found[1] - found[0], 0) if found else None

@@ -243,11 +243,11 @@ def _work(recipe: Recipe, run: Training, rows: int | None, data: DataFolder | No
 
 def _seen_tokens(data: DataFolder, sequence: int) -> Span | None:
     """Mean tokens of a row as the card counted them, cut at the sequence; None where the card has none."""
-    counted = (data.card.get("splits") or {}).get("train", {}).get("tokens") or {}
-    if not counted.get("mean"):
+    mean = float((data.card.get("lengths") or {}).get("mean") or 0)
+    if not mean:
         return None
-    slack = COUNTED_SLACK if (data.card.get("tokenizer") or {}).get("exact") else ESTIMATED_SLACK
-    mean = float(counted["mean"])
+    counted = data.card.get("tokens") or {}
+    slack = COUNTED_SLACK if counted.get("tokenizer") else ESTIMATED_SLACK
     return min(mean * (1 - slack), sequence), min(mean * (1 + slack), sequence)
 
 

@@ -8,7 +8,6 @@ from tunestack.preflight_subject import Finding, Subject
 
 SCRIPT = "the component's preprocess, read 2026-07-31"
 _TOKENS = ("response_template", "instruction_template")
-KNOWN_ROLES = frozenset({"system", "user", "assistant"})
 
 
 def template(subject: Subject) -> Finding:
@@ -34,43 +33,24 @@ def template(subject: Subject) -> Finding:
     return Finding(check, "ok", shown, f"'{subject.recipe.finetune_config}'")
 
 
-def tokenizer(subject: Subject) -> Finding:
-    """Whether the model's tokenizer and template could be had when the data was made; then rows were rendered by it."""
-    check, data = "tokenizer", subject.data
-    if data is None:
-        return Finding(check, "not asked", "no data folder was given", fix="Name it with --data FOLDER")
-    told = data.card.get("tokenizer")
-    if not isinstance(told, Mapping) or not told.get("exact"):
-        said = "the model's tokenizer was not at hand: whether its template takes every row shows only on the cluster"
-        fix = "Prepare the data where the model can be fetched, or look at rows with prepare_data.py --show 3"
-        return Finding(check, "warning", said, "card.json of the data folder", fix)
-    if told.get("template") is False:
-        said = f"the tokenizer of '{told.get('name')}' has no chat template: the component cannot render a row"
-        return Finding(check, "error", said, "card.json of the data folder", "Take an instruct model")
-    return Finding(check, "ok", f"rows were rendered by '{told.get('name')}'", "card.json of the data folder")
-
-
 def roles(subject: Subject) -> Finding:
-    """Roles that the template may refuse: any other than user and assistant, and system where the model has none."""
-    check, data = "chat-roles", subject.data
+    """Whether the template takes every row: one that it refuses fails the whole step."""
+    check, data, source = "chat-roles", subject.data, "card.json of the data folder"
     if data is None:
         return Finding(check, "not asked", "no data folder was given", fix="Name it with --data FOLDER")
-    told = data.card.get("roles")
-    if not isinstance(told, Mapping):
-        said = "which roles the rows have is not known"
+    told = data.card.get("tokens")
+    counted = told if isinstance(told, Mapping) else {}
+    if not counted.get("tokenizer"):
+        said = "the model's chat template was not at hand: whether it takes the roles of every row shows on the cluster"
+        fix = "Prepare the data where the model can be fetched, and look at rows with prepare_data.py --show 3"
+        return Finding(check, "warning", said, source, fix)
+    refused, seen = int(counted.get("refused_rows") or 0), int(counted.get("sampled_rows") or 0)
+    if refused:
+        said = f"the chat template refuses {refused:,} of {seen:,} rows, and one such row fails the preprocessing"
         return Finding(
-            check, "warning", said, "card.json of the data folder", "Prepare it with scripts/prepare_data.py"
+            check, "error", said, source, "Mend those rows: prepare_data.py --show 3 shows what the model reads"
         )
-    others = sorted(set(told) - KNOWN_ROLES)
-    if others:
-        said = f"rows have the roles {', '.join(others)}, and a template that does not know one fails the whole step"
-        return Finding(check, "warning", said, SCRIPT, "See that the model's template takes them")
-    no_system = str(subject.planned.config.get("system_role_supported", "true")).lower() == "false"
-    if told.get("system") and no_system:
-        said = (
-            f"{int(told['system']):,} rows have a system message, and the model takes none (system_role_supported): "
-            "it must be single and first, and is put before the first question"
-        )
-        return Finding(check, "warning", said, SCRIPT, "Leave system messages out, or look at them with --show 3")
-    counts = ", ".join(f"{role} {int(count):,}" for role, count in told.items() if count)
-    return Finding(check, "ok", counts or "user and assistant", "card.json of the data folder")
+    said = f"the template of '{counted['tokenizer']}' takes all {seen:,} rows that were rendered"
+    if str(subject.planned.config.get("system_role_supported", "true")).lower() == "false":
+        said += "; a system message is put before the first question, as system_role_supported is false"
+    return Finding(check, "ok", said, source)

@@ -75,41 +75,42 @@ def tokens(subject: Subject) -> Finding:
     check, data = "data-tokens", subject.data
     if data is None:
         return _no_data(check)
-    tokenizer = data.card.get("tokenizer") or {}
-    counted = _split(data, "train").get("tokens") or {}
-    if not counted:
+    counted, lengths = _part(data, "tokens"), _part(data, "lengths")
+    if not counted or not lengths:
         said = "how many tokens the rows have is not known: hours are guessed, and rows may be cut"
         return Finding(check, "warning", said, CARD, MAKE)
-    masked, cut = int(counted.get("masked") or 0), int(counted.get("cut") or 0)
-    mean = f"{float(counted.get('mean') or 0):,.0f} tokens a row on average, at most {int(counted.get('max') or 0):,}"
-    if not tokenizer.get("exact"):
-        said = f"{mean}, estimated: the model's tokenizer could not be had"
-        return Finding(check, "warning", said, CARD, "Prepare again where the model's tokenizer can be fetched")
-    flaws = [f"{masked:,} rows have no token to learn from"] if masked else []
-    flaws += [f"{cut:,} rows are cut before their answer ends"] if cut else []
+    mean = f"{float(lengths['mean']):,.0f} tokens a row on average, at most {int(lengths['longest']):,}"
+    if not counted.get("tokenizer"):
+        said = f"{mean}, estimated: the tokenizer of '{subject.recipe.model.name}' could not be had"
+        return Finding(
+            check, "warning", said, CARD, "Prepare the data again where the model's tokenizer can be fetched"
+        )
+    masked, cut = int(counted.get("masked_rows") or 0), int(counted.get("cut_rows") or 0)
+    of = f"of {int(counted.get('sampled_rows') or 0):,} rows counted"
+    flaws = [f"{masked:,} {of} have no token to learn from"] if masked else []
+    flaws += [f"{cut:,} {of} are cut before their answer ends"] if cut else []
     if flaws:
         fix = "Raise training.max_seq_length, or leave long rows out with data.max_tokens"
         return Finding(check, "warning", f"{mean}; {' and '.join(flaws)}", CARD, fix)
-    return Finding(check, "ok", f"{mean}, by the tokenizer of '{tokenizer.get('name', 'the model')}'", CARD)
+    return Finding(check, "ok", f"{mean}, by the tokenizer '{counted['tokenizer']}'", CARD)
 
 
 def rejected(subject: Subject) -> Finding:
-    """Rows that were left out, against the recipe's limit."""
+    """Rows that were left out for a fault of their own, against the recipe's limit."""
     check, data = "data-rejected", subject.data
     if data is None:
         return _no_data(check)
-    told = data.card.get("rejected")
-    if not isinstance(told, Mapping):
+    told = _part(data, "rejected")
+    if "percent" not in told:
         return Finding(check, "warning", "how many rows were rejected is not known", CARD, MAKE)
-    count, kept = int(told.get("rows") or 0), sum(data.rows.values())
-    percent = 100 * count / max(count + kept, 1)
-    most = subject.recipe.data.max_rejected_percent
-    reasons = ", ".join(f"{reason} {number:,}" for reason, number in (told.get("reasons") or {}).items())
-    said = f"{count:,} rows rejected, {percent:.1f} %" + (f": {reasons}" if reasons else "")
+    percent, most = float(told["percent"]), subject.recipe.data.max_rejected_percent
+    reasons = ", ".join(f"{one['reason']} {one['rows']:,}" for one in told.get("reasons") or ())
+    said = f"{int(told.get('rows') or 0):,} rows left out" + (f" ({reasons})" if reasons else "")
+    said += f", {percent:g} % for a fault of their own; the recipe allows {most:g} %"
     if percent > most:
         fix = "Look into rejected.jsonl, mend the data, or raise data.max_rejected_percent"
-        return Finding(check, "error", f"{said}; the recipe allows {most:g} %", CARD, fix)
-    return Finding(check, "ok", f"{said}; the recipe allows {most:g} %", CARD)
+        return Finding(check, "error", said, CARD, fix)
+    return Finding(check, "ok", said, CARD)
 
 
 def clusters(subject: Subject) -> Finding:
@@ -117,16 +118,16 @@ def clusters(subject: Subject) -> Finding:
     check, data = "test-clusters", subject.data
     if data is None:
         return _no_data(check)
-    rows, wanted = data.rows.get("test", 0), subject.recipe.evaluation.min_clusters
-    looked = min(rows, subject.recipe.evaluation.max_rows)
-    told = _split(data, "test").get("clusters")
-    found = min(int(told), looked) if told is not None else looked
-    kind = "clusters of conversations" if told is not None else "rows, and so at most that many clusters"
-    said = f"the test split has {found:,} {kind}; the gate wants {wanted:,}"
-    if found < wanted:
-        return Finding(check, "error", said, CARD, "Take more data, or lower evaluation.min_clusters and say so")
+    asked = subject.recipe.evaluation
+    looked, told = min(data.rows.get("test", 0), asked.max_rows), data.card.get("test_questions")
+    found = looked if told is None else min(int(told), looked)
+    kind = "rows, and rows that share a question count once" if told is None else "conversations that differ"
+    said = f"of the test split the gate looks at {found:,} {kind}; it wants {asked.min_clusters:,}"
+    if found < asked.min_clusters:
+        fix = "Take more data, raise evaluation.max_rows, or lower evaluation.min_clusters, which labels the verdict"
+        return Finding(check, "error", said, CARD, fix)
     if told is None:
-        return Finding(check, "warning", f"{said}: how many of them differ is not known", FOLDER, MAKE)
+        return Finding(check, "warning", said, FOLDER, MAKE)
     return Finding(check, "ok", said, CARD)
 
 
@@ -169,8 +170,8 @@ def hashes(subject: Subject) -> Finding:
     return Finding(check, "ok", f"data {data.hash[:12]}, test split {data.test_hash[:12]}", FOLDER)
 
 
-def _split(data: DataFolder, split: str) -> Mapping[str, Any]:
-    found = (data.card.get("splits") or {}).get(split)
+def _part(data: DataFolder, name: str) -> Mapping[str, Any]:
+    found = data.card.get(name)
     return found if isinstance(found, Mapping) else {}
 
 

@@ -149,5 +149,5 @@ def _unknown_gpu(check: str, size: str) -> Finding:
 
 
 def _listed_ram(subject: Subject, size: str) -> float | None:
-    found = subject.live.sizes.get(size.lower()) if subject.live else None
+    found = (subject.live.sizes or {}).get(size.lower()) if subject.live else None
     return float(found["memoryGB"]) if found and found.get("memoryGB") else None

@@ -149,7 +149,7 @@ class Planned:
         known = azure_facts.gpus(size)
         if known is not None or self.subject.live is None:
             return known
-        listed = self.subject.live.sizes.get(size.lower())
+        listed = (self.subject.live.sizes or {}).get(size.lower())
         return int(listed.get("gpus") or 0) if listed else None
 
     @cached_property

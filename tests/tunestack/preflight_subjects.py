@@ -9,8 +9,11 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from tunestack import deployment_settings, recipe, stack_plan
 from tunestack.connect import Connection, Workspace
@@ -126,6 +129,17 @@ RIGHTS = {
     "storage": f"{STORAGE}/{_PERMISSIONS}",
     "identity": f"{IDENTITY}/{_PERMISSIONS}",
 }
+COMPONENT = f"{REGISTRY}/components/chat_completion_pipeline/versions/0.0.82"
+
+
+@cache
+def published() -> Mapping[str, Any]:
+    """The component as a registry answers with it: defaults and minima as text."""
+    file = ROOT / "src" / "localcloud" / "catalog" / "components" / "chat_completion_pipeline.yaml"
+    spec = yaml.load(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))["spec"]
+    return {"properties": {"componentSpec": spec}}
+
+
 CLOUD: Mapping[str, Any] = {
     WS: {
         "location": "eastus",
@@ -155,6 +169,7 @@ CLOUD: Mapping[str, Any] = {
         "resourceGroup": "r",
     },
     PHI_4: model(),
+    COMPONENT: published(),
 }
 
 

@@ -36,7 +36,7 @@ def of(found: Recipe, at: Machines | None = None, **more: Any) -> Range:
 
 def folder(train: int, tokens: dict[str, Any] | None = None, *, exact: bool = True) -> DataFolder:
     counts = {"train": train, "validation": train // 9, "test": 300, "sample": 20}
-    card = {"splits": {"train": {"tokens": tokens}}, "tokenizer": {"name": "phi", "exact": exact}} if tokens else {}
+    card = {"lengths": tokens, "tokens": {"tokenizer": "phi" if exact else None}} if tokens else {}
     return DataFolder("mine", "mine.jsonl", 100, "h", "t", counts, {}, {}, card)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.tunestack import preflight_subjects as at
 from tests.tunestack.preflight_subjects import Case, offline, online
@@ -17,8 +16,6 @@ from tunestack.preflight_subject import Subject
 from tunestack.registry_id import RegistryId
 
 PHI_3, SMALL = "phi-3-mini-ultrachat", "smollm2-local"
-CATALOG = at.ROOT / "src" / "localcloud" / "catalog" / "components" / "chat_completion_pipeline.yaml"
-COMPONENT = f"{at.REGISTRY}/components/chat_completion_pipeline/versions/0.0.82"
 PIPELINE = RegistryId("azureml", "components", "chat_completion_pipeline", "0.0.82")
 TOKENS = {"chat_special_tokens": {"response_template": "<a>", "instruction_template": "<u>"}}
 LLAMA = {
@@ -75,15 +72,9 @@ def of_hub(folder: Path, config: dict[str, Any] | None, model: str = "microsoft/
     return changed(found, **fields)
 
 
-def published() -> dict[str, Any]:
-    """The component as a registry answers with it: defaults and minima as text."""
-    spec = yaml.safe_load(CATALOG.read_text())["spec"]
-    return {"properties": {"componentSpec": spec}}
-
-
 CASES = (
     Case("parameters", "ok", phi),
-    Case("parameters", "ok", lambda: online({COMPONENT: published()}), "the recipe's 11 parameters"),
+    Case("parameters", "ok", lambda: online(), "the recipe's 11 parameters"),
     Case("parameters", "error", lambda: optimized(deepspeed_stage=4), "'deepspeed_stage' cannot be '4'"),
     Case("parameters", "error", lambda: training(lr_scheduler_type="nope"), "it is not one of linear, cosine"),
     Case("parameters", "error", lambda: training(num_train_epochs=0), "below the minimum 1"),
@@ -92,17 +83,15 @@ CASES = (
     Case("parameters", "error", lambda: training(learning_rate=0), "it must be above 0"),
     Case("parameters", "error", lambda: training(max_steps=0), "'max_steps' cannot be '0'"),
     Case("parameters", "error", lambda: optimized(lora_r=0), "a rank is at least 1"),
-    Case(
-        "parameters", "error", lambda: online({COMPONENT: published()}, optimized(deepspeed_stage=4)), "cannot be '4'"
-    ),
+    Case("parameters", "error", lambda: online(None, optimized(deepspeed_stage=4)), "cannot be '4'"),
     Case("parameters", "unknown", of_unknown_component, "stand not in component_facts.yml"),
-    Case("parameters", "unknown", lambda: online({COMPONENT: None}), "does not exist"),
+    Case("parameters", "unknown", lambda: online({at.COMPONENT: None}), "does not exist"),
     Case("dropped-parameters", "ok", phi, "nothing is dropped"),
     Case("dropped-parameters", "warning", lambda: offline(PHI_3), "learning_rate_max 5e-05, learning_rate_min 5e-07"),
     Case(
         "dropped-parameters",
         "warning",
-        lambda: online({COMPONENT: published(), at.PHI_4: at.model(model_specific_defaults='{"apply_rlhf": "true"}')}),
+        lambda: online({at.PHI_4: at.model(model_specific_defaults='{"apply_rlhf": "true"}')}),
         "apply_rlhf true",
     ),
     Case("dropped-parameters", "unknown", of_unknown_model, "are not in the dated tables"),
@@ -273,7 +262,7 @@ def test_version_2_of_a_finetune_config_keeps_the_task_in_a_section(tmp_path: Pa
 def test_the_table_is_the_component_that_the_local_registry_offers() -> None:
     table = component_facts.schema(PIPELINE)
     assert table
-    offered = component_facts.of_specification(published()["properties"]["componentSpec"], PIPELINE, "registry")
+    offered = component_facts.of_specification(at.published()["properties"]["componentSpec"], PIPELINE, "registry")
     assert len(table.inputs) == 69
     assert table.inputs == offered.inputs
     assert table.defaults == offered.defaults
