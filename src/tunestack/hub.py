@@ -37,7 +37,7 @@ def repository(name: str, revision: str | None) -> Repository:
         found = api.dataset_info(name, revision=revision, files_metadata=True, timeout=_SECONDS)
     except Exception as error:  # of whatever HTTP library huggingface_hub uses this year
         raise refused(name, revision, error) from error
-    card = found.card_data.to_dict() if found.card_data else {}
+    card = dict(vars(found.card_data)) if found.card_data else {}
     files = {item.rfilename: item.size or 0 for item in found.siblings or []}
     return Repository(name, str(found.sha), files, card)
 
@@ -57,7 +57,11 @@ def converted(name: str) -> Repository | None:
 def fetch(found: Repository, file: str, start: int, end: int) -> bytes:
     """Bytes `start` to `end` (not included) of a file at the data set's commit."""
     from huggingface_hub import constants, hf_hub_url
-    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # exported without saying so
+        build_hf_headers,
+        hf_raise_for_status,
+        http_backoff,
+    )
 
     url = hf_hub_url(
         found.name, file, repo_type="dataset", revision=found.commit, endpoint=os.environ.get("HF_ENDPOINT")

@@ -150,12 +150,7 @@ class HubSplit:
     def _opened(self) -> Mapping[str, Any]:
         """The files, of which the footers are fetched."""
         for file in self.files:
-            path = self.folder.opened / file.replace("/", "--")
-            self._ranged[file] = RangedFile(
-                path,
-                self.repository.files[file],
-                lambda start, end, file=file: hub.fetch(self.repository, file, start, end),
-            )
+            self._ranged[file] = _ranged(self.repository, file, self.folder)
         with ThreadPoolExecutor(_AHEAD, "footers") as pool:
             found = pool.map(lambda file: arrow_rows.open_parquet(self._ranged[file], self._shown(file)), self.files)
             return dict(zip(self.files, found, strict=True))
@@ -213,13 +208,19 @@ class HubFiles:
         return FileSplit(self.name, [self._fetched(file) for file in self.files], self.format)
 
     def _fetched(self, file: str) -> DataFile:
-        path, size = self.folder.opened / file.replace("/", "--"), self.repository.files[file]
-        ranged = RangedFile(path, size, lambda start, end: hub.fetch(self.repository, file, start, end))
+        ranged = _ranged(self.repository, file, self.folder)
         self._ranged.append(ranged)
         with ThreadPoolExecutor(_AHEAD, "fetch") as pool:
-            list(pool.map(lambda at: ranged.need([(at, at + PIECE)]), range(0, size, PIECE)))
+            list(pool.map(lambda at: ranged.need([(at, at + PIECE)]), range(0, ranged.size, PIECE)))
         ranged.close()
-        return DataFile.of(path, f"hub:{self.repository.name} {file}")
+        return DataFile.of(ranged.path, f"hub:{self.repository.name} {file}")
+
+
+def _ranged(repository: Repository, file: str, folder: PartialFolder) -> RangedFile:
+    def fetch(start: int, end: int) -> bytes:
+        return hub.fetch(repository, file, start, end)
+
+    return RangedFile(folder.opened / file.replace("/", "--"), repository.files[file], fetch)
 
 
 def _named(repository: Repository, subset: str | None) -> Named:
@@ -300,7 +301,7 @@ def _matching(data_files: Any, config: Mapping[str, Any], files: Sequence[str]) 
 
 
 def _globbed(patterns: Sequence[str], config: Mapping[str, Any], files: Sequence[str]) -> list[str]:
-    from fsspec.utils import glob_translate
+    from fsspec.utils import glob_translate  # type: ignore[import-untyped]
 
     folder = str(config.get("data_dir") or "").strip("/")
     wanted = [f"{folder}/{pattern}" if folder else str(pattern) for pattern in patterns]
