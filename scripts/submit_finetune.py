@@ -21,6 +21,7 @@ def parser() -> cli.Parser:
     flags = cli.Parser(__doc__)
     flags.recipe_flags("the recipe to run")
     flags.add_argument("--data", type=Path, metavar="FOLDER", help="the folder that prepare_data printed")
+    flags.add_argument("--deployment", type=Path, metavar="FILE", help="settings that preflight checks serving with")
     flags.add_argument("--again", action="store_true", help="make a new job although this run has one")
     flags.add_argument("--attach", metavar="JOB", help="only watch this job")
     flags.add_argument("--evaluate", metavar="JOB", help="gate this finished job anew, without training again")

@@ -30,5 +30,10 @@ def chance(attempt: int) -> float:
 
 
 def sentence(attempt: int) -> str:
-    text = f"attempt {attempt} on this test split: a worthless model would pass by chance with {chance(attempt):.0%}"
-    return text if attempt == 1 else f"{text}; a test split that nobody has looked at brings it back to {chance(1):.0%}"
+    """For one line on stderr: how much luck the attempts so far allow."""
+    text = f"attempt {attempt} on this test split: a worthless model would pass by chance with {_percent(attempt)}"
+    return text if attempt == 1 else f"{text}; a test split that nobody has looked at brings it back to {_percent(1)}"
+
+
+def _percent(attempt: int) -> str:
+    return f"{100 * chance(attempt):.0f} %"

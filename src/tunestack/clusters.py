@@ -1,16 +1,14 @@
-"""The clusters that a run uses: they exist, they are well, and the GPU one fits the base model."""
+"""The clusters that a run uses: they exist, they are well, and have the GPUs that are asked for."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
-from tunestack import azure_facts, cli
+from tunestack import azure_facts
 from tunestack.connect import Connection
 from tunestack.errors import NotConfigured, UsageError
 from tunestack.recipe import Compute, Role
-from tunestack.registry import BaseModel
 
 VERSION = "2023-08-01-preview"
 
@@ -26,7 +24,7 @@ class Clusters:
     gpus: int
 
 
-def check(connection: Connection, wanted: Compute, model: BaseModel, gpus_asked: int | None) -> Clusters:
+def check(connection: Connection, wanted: Compute, gpus_asked: int | None) -> Clusters:
     """The clusters of a recipe's roles. Everything wrong with them is reported together."""
     names = {"cpu": connection.workspace.cpu_cluster, "gpu": connection.workspace.gpu_cluster}
     roles = sorted({wanted.model_import, wanted.preprocess, wanted.finetune, wanted.evaluate})
@@ -44,7 +42,7 @@ def check(connection: Connection, wanted: Compute, model: BaseModel, gpus_asked:
     size = _size(tuning) if tuning else ""
     gpus = _gpus(connection, tuning, size) if tuning else None
     if tuning:
-        problems += _fit(model, size, gpus, gpus_asked)
+        problems += _fit(size, gpus, gpus_asked)
     if problems:
         raise UsageError(*problems, fix="Change the cluster in the stack's configuration, then run `pulumi up`")
     return Clusters(
@@ -100,15 +98,10 @@ def _size(body: dict[str, Any]) -> str:
     return str((body["properties"].get("properties") or {}).get("vmSize", ""))
 
 
-def _fit(model: BaseModel, size: str, gpus: int | None, gpus_asked: int | None) -> list[str]:
-    allowed = azure_facts.allow_list(model.id.name, model.tags, "finetune")
-    if allowed is None:
-        cli.note(f"warning: no fine-tune allow-list is known for '{model.id.name}'; size '{size}' goes unchecked")
-    problems = azure_facts.objections(size, allowed, "finetune", model.id.name, date.today())
+def _fit(size: str, gpus: int | None, gpus_asked: int | None) -> list[str]:
+    """Whether so many processes can run on one machine; whether the size suits the model is for preflight to say."""
     if gpus is None and gpus_asked is None:
-        problems.append(
-            f"how many GPUs size '{size}' has is not known; say number_of_gpu_to_use_finetuning in the recipe"
-        )
+        return [f"how many GPUs size '{size}' has is not known; say number_of_gpu_to_use_finetuning in the recipe"]
     if gpus is not None and gpus_asked is not None and gpus_asked > gpus:
-        problems.append(f"parameter 'number_of_gpu_to_use_finetuning' cannot be {gpus_asked}: size '{size}' has {gpus}")
-    return problems
+        return [f"parameter 'number_of_gpu_to_use_finetuning' cannot be {gpus_asked}: size '{size}' has {gpus}"]
+    return []

@@ -100,7 +100,7 @@ def plan(
     component = registry.component(connection, recipe.pipeline)
     choices = parameters.merge(recipe.parameters, parameters.model_defaults(model.tags), component.inputs)
     asked = recipe.parameters.get(_GPUS)
-    found = clusters.check(connection, recipe.compute, model, int(asked) if asked is not None else None)
+    found = clusters.check(connection, recipe.compute, int(asked) if asked is not None else None)
     sent = {**parameters.sent(choices), _GPUS: str(found.gpus)}
     attempt = attempts.next_attempt(connection, data.test_hash)
     training = run_key.training_key(recipe, data.hash, str(model.id), str(component.id))
@@ -229,8 +229,9 @@ def check_sources(recipe: Recipe, data: DataFolder) -> None:
     """Data of another source than the recipe's is refused: its name would go into the model's."""
     from tunestack.sources import Source
 
-    wanted = Source.parse(recipe.data.source)
-    if data.source != str(wanted) and data.name != wanted.name:
+    wanted, given = Source.parse(recipe.data.source), Source.parse(data.source)
+    same = data.name == wanted.name or (given.kind, given.place) == (wanted.kind, wanted.place)
+    if not same or (wanted.version and given.version and wanted.version != given.version):
         raise UsageError(
             f"the data comes from '{data.source}', the recipe '{recipe.name}' wants '{wanted}'",
             fix="Prepare it with scripts/prepare_data.py --recipe",

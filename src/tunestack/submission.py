@@ -89,7 +89,7 @@ def _new(
     taken_on: dict[str, str],
     options: argparse.Namespace,
 ) -> cli.Result:
-    report = preflight.run(preflight_inputs.of_submission(found, data, connection, places.serve))
+    report = preflight.run(preflight_inputs.of_submission(found, data, connection, places.serve, options.deployment))
     plan = finetune.accepted(plan, report.accepted(taken_on))
     preflight.show(report)
     job_report.show_plan(plan)
