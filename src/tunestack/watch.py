@@ -110,8 +110,8 @@ class Watcher:
     # -- one look ----------------------------------------------------------------------------------------------
 
     def _look(self, run: Run) -> None:
-        if self._steps == [] or run.status not in QUEUED:
-            self._steps = self._ask(lambda: self._history.steps(run.id), self._steps)
+        alone = [] if run.is_pipeline else [run]
+        self._steps = self._ask(lambda: self._history.steps(run.id) or alone, self._steps)
         self._note_preemptions()
         now = datetime.fromtimestamp(self._waiting.now(), UTC)
         is_training = run.status not in QUEUED

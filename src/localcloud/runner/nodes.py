@@ -29,9 +29,7 @@ class Nodes:
     @asynccontextmanager
     async def node(self, compute: str | None) -> AsyncIterator[None]:
         """One node for as long as the context lasts."""
-        error = self._cloud.faults.take("job.allocate")
-        if error is not None:
-            raise error
+        await self._cloud.faults.meet("job.allocate")
         if compute is not None:
             async with self._freed:
                 await self._freed.wait_for(lambda: self._busy[compute.lower()] < self._limit(compute))
