@@ -8,6 +8,7 @@ from typing import Any
 from tunestack import azure_facts
 from tunestack.azure_facts import AllowList, Purpose
 from tunestack.preflight_subject import Finding, Subject
+from tunestack.registry_id import HubId
 
 OLDEST_DAYS = 90
 SOON = timedelta(days=90)
@@ -28,7 +29,7 @@ def table_age(subject: Subject) -> Finding:
 def base_model(subject: Subject) -> Finding:
     """Archived, or past a date of Azure's: a warning on managed compute, where those dates do not bind."""
     model = subject.recipe.model
-    if model.is_hub:
+    if isinstance(model, HubId):
         said = f"'{model}' is fetched from the hub when the job runs; whether it is there then, nobody can say now"
         return Finding("base-model", "warning", said, "recipe", "Take a registry model where one will do")
     fact = azure_facts.facts()["models"].get(model.name)

@@ -120,7 +120,8 @@ def _judged(check: str, subject: Subject, needed: dict[str, int], own: dict[str,
             return replace(found, reason=f"{found.reason}; the quota itself may not be read by you")
         fix = "Have the role Reader on the subscription, or write down what Azure grants the GPUs: dial gpuQuota"
         return Finding(check, "unknown", f"{said}; the quota may not be read by you", _LIVE, fix)
-    short, fine = [], []
+    short: list[str] = []
+    fine: list[str] = []
     for family, cores in needed.items():
         if family.lower() not in granted:
             return Finding(check, "error", f"'{subject.region}' has no quota of the family '{family}'", _LIVE, _REQUEST)
