@@ -61,6 +61,7 @@ class Folders:
 
 def finetune(folders: Folders, settings: Settings, metrics: Metrics) -> None:
     """Train, merge, save. UserError for dials that cannot be; the output folder then holds nothing but its stub."""
+    _require_gpu()
     folders.output.mkdir(parents=True, exist_ok=True)
     write_json(folders.output / STUB_FILE, {"model_name": folders.model_name})
     config = FinetuneConfig.load(folders.imported)
@@ -225,18 +226,21 @@ def _base_mlmodel(imported: Path) -> dict[str, Any]:
     return found
 
 
+def _require_gpu() -> None:
+    """UserError on a simulated machine without a GPU, whatever this one has: the published step refuses there too."""
+    if os.environ.get("LOCALCLOUD_GPUS") == "0":
+        raise UserError(
+            f"No GPU in a machine of size '{os.environ.get('LOCALCLOUD_SIZE', '')}', and the fine-tune runs on nothing "
+            "else: name a cluster of a GPU size as compute_finetune."
+        )
+
+
 def _choose_device() -> torch.device:
     import torch
 
-    if os.environ.get("LOCALCLOUD_GPUS") == "0":
-        size = os.environ.get("LOCALCLOUD_SIZE", "")
-        raise UserError(
-            f"No GPU in a machine of size '{size}', and the fine-tune runs on nothing else: name a cluster of a GPU "
-            "size as compute_finetune."
-        )
     if torch.cuda.is_available():
         return torch.device("cuda")
-    say(f"No GPU here: training on the CPU with {torch.get_num_threads()} threads, where Azure would refuse.")
+    say(f"This machine has no GPU: training on the CPU with {torch.get_num_threads()} threads, where Azure would not.")
     return torch.device("cpu")
 
 

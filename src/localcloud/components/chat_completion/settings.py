@@ -119,7 +119,10 @@ def settings_of(found: argparse.Namespace) -> Settings:
 
 
 def _deepspeed_problems(path: Path) -> list[str]:
-    zero = read_json(path).get("zero_optimization")
+    try:
+        zero = read_json(path).get("zero_optimization")
+    except UserError as error:
+        return [f"The DeepSpeed file is no settings file: {error}"]
     stage = zero.get("stage") if isinstance(zero, dict) else None
     if stage is None:
         return [f"The DeepSpeed file '{path.name}' names no 'zero_optimization.stage'."]
