@@ -12,7 +12,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from tunestack import acceptance, cli, signatures
+from tunestack import cli, signatures
 from tunestack.errors import UsageError
 
 SERVE = Path(__file__).parent.parent / "pipelines" / "serve"
@@ -28,8 +28,7 @@ def parser() -> cli.Parser:
     flags.add_argument("--deployment", type=Path, metavar="FILE", help="settings (else pipelines/serve/BASE-MODEL.yml)")
     flags.add_argument("--restore", metavar="SLOT", help="bring this one back, whose lease was over")
     flags.add_argument("--delete", action="append", default=[], metavar="SLOT", help="delete this one (repeatable)")
-    acceptance.add_flags(flags)
-    signatures.add_trust_flags(flags)
+    signatures.add_trust_flags(flags, may_be_unsigned=True)
     flags.endpoint_flag()
     flags.dry_run_flag()
     flags.waiting_flags()
@@ -43,7 +42,7 @@ def run(options: argparse.Namespace) -> cli.Result:
         raise UsageError("either --model and --slot, or --restore, or --delete", fix="See deploy_model.py --help")
     if any(named) and not all(named):
         raise UsageError("--model and --slot are needed together")
-    from tunestack import connect, deployment, deployment_settings, leases, retirement, rollout
+    from tunestack import acceptance, connect, deployment, deployment_settings, leases, retirement, rollout
     from tunestack.endpoint import Endpoint
 
     connection = connect.connect(options)

@@ -17,7 +17,6 @@ def parser() -> cli.Parser:
     flags = cli.Parser(__doc__)
     flags.add_argument("--model", required=True, metavar="NAME:VERSION", help="the model that register_model printed")
     flags.add_argument("--registry", metavar="NAME", help="the shared registry (else the stack's)")
-    flags.add_argument("--full", action="store_true", help="read the weights and hash them again (takes minutes)")
     signatures.add_trust_flags(flags)
     flags.dry_run_flag()
     flags.workspace_flags()

@@ -59,13 +59,6 @@ class Stored:
         return f"{self.name}:{self.version}"
 
 
-def add_flags(flags: argparse.ArgumentParser) -> None:
-    """Beside those that say whom to believe."""
-    flags.add_argument("--full", action="store_true", help="read the weights and hash them again (takes minutes)")
-    flags.add_argument("--unsigned", action="store_true", help="deploy a model without evidence; needs --why")
-    flags.add_argument("--why", metavar="TEXT", help="why it has none; recorded on the deployment, with who")
-
-
 def terms(options: argparse.Namespace, *, production: bool) -> Terms:
     """What the flags ask for. Nothing is read yet, so a base model needs no key."""
     from tunestack import signatures

@@ -109,11 +109,15 @@ def to_run(connection: Connection, job: Mapping[str, Any], root: Path) -> None:
     missing = [name for name in files if not (places.get(name) or {}).get("contentUri")]
     if missing:
         raise CloudError(f"run '{job['name']}' takes no artifacts {', '.join(missing)}: {answer.get('errors')}")
+    from azure.core.pipeline.transport import RequestsTransport
     from azure.storage.blob import BlobClient
 
-    for name, file in files.items():
-        with file.open("rb") as content:
-            BlobClient.from_blob_url(places[name]["contentUri"]).upload_blob(content, overwrite=True)
+    with RequestsTransport() as shared:  # one connection for all: each file has a signed address of its own
+        for name, file in files.items():
+            with file.open("rb") as content:
+                BlobClient.from_blob_url(places[name]["contentUri"], transport=shared).upload_blob(
+                    content, overwrite=True
+                )
 
 
 def _files(root: Path) -> dict[str, Path]:

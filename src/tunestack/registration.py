@@ -148,9 +148,19 @@ def finished(connection: Connection) -> list[str]:
 
 
 def find(connection: Connection, found: Registration) -> bool:
-    """Whether the version is there, with its evidence: one without is completed by registering it again."""
-    if connection.arm.find(_path(connection, found.name, found.version), VERSION) is None:
+    """Whether the version is there, with its evidence: one without is completed by registering it again.
+
+    UsageError where it is another job's, which ended in the same second.
+    """
+    body = connection.arm.find(_path(connection, found.name, found.version), VERSION)
+    if body is None:
         return False
+    theirs = (body["properties"].get("tags") or {}).get("job", "")
+    if theirs and theirs != found.tags["job"]:
+        raise UsageError(
+            f"model '{found.handle}' is registered already, from another job, '{theirs}'",
+            fix=f"Name this one: scripts/register_model.py --job {found.tags['job']} --name NAME",
+        )
     return evidence_store.find(connection, found.name, found.version) is not None
 
 

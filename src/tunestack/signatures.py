@@ -103,16 +103,17 @@ def add_signing_flags(flags: argparse.ArgumentParser) -> None:
     which.add_argument("--sign-as-me", action="store_true", help="sign with the identity of this workflow or person")
 
 
-def add_trust_flags(flags: argparse.ArgumentParser) -> None:
-    group = flags.add_argument_group("whom to believe")
+def add_trust_flags(flags: argparse.ArgumentParser, *, may_be_unsigned: bool = False) -> None:
+    group = flags.add_argument_group("evidence")
     group.add_argument(
-        "--public-key",
-        type=Path,
-        metavar="FILE",
-        help=f"key of the signer (else {PUBLIC_KEY}, else throw-away)",
+        "--public-key", type=Path, metavar="FILE", help=f"key of the signer (else {PUBLIC_KEY}, else throw-away)"
     )
     group.add_argument("--signer", metavar="IDENTITY", help="identity that signed with --sign-as-me; needs --issuer")
     group.add_argument("--issuer", metavar="URL", help="who vouches for that identity")
+    group.add_argument("--full", action="store_true", help="read the weights and hash them again (takes minutes)")
+    if may_be_unsigned:
+        group.add_argument("--unsigned", action="store_true", help="take a model without evidence; needs --why")
+        group.add_argument("--why", metavar="TEXT", help="why it has none; recorded on the deployment, with who")
 
 
 def signer(options: argparse.Namespace, *, production: bool) -> Signer:
