@@ -32,6 +32,7 @@ class Hub:
     requests: list[str] = field(default_factory=list)
     break_after: int | None = None  # ranges answered before connections break
     status: int = 0  # answered to everything, where set
+    redirects: bool = True  # files come from elsewhere, as on the real hub
     url: str = ""
 
     def add(self, name: str, files: dict[str, bytes], **more) -> Repo:
@@ -82,6 +83,9 @@ def serve():
             if hub.status:
                 return hub.status, {}, b"{}"
             is_api = path.startswith("/api/datasets/")
+            if path.startswith("/datasets/") and hub.redirects:
+                return 302, {"Location": f"{hub.url}/cdn{path}"}, b""
+            path = path.removeprefix("/cdn")
             parts = path.removeprefix("/api").removeprefix("/datasets/").split("/")
             repo = hub.repos.get("/".join(parts[:2]))
             has_token = self.headers.get("Authorization") == f"Bearer {hub.token}"

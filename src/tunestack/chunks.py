@@ -5,9 +5,12 @@ Readers of files and of the hub make chunks; `batch` turns each into a `Batch` i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from tunestack import columns, formats
 from tunestack.batches import Bad, Batch
@@ -74,7 +77,7 @@ def batch(chunk: Chunk, found: Format) -> Batch:
             reasons = [_reason(found, raw) for raw in raws]
             if all(reasons):
                 bad = [
-                    Bad(f"{chunk.where} {chunk.numbers[index]}", reason, raw)
+                    Bad(f"{chunk.where} {chunk.numbers[index]}", reason, _plain(raw))
                     for index, reason, raw in zip(wrong, reasons, raws, strict=True)
                 ]
                 numbers = [number for number, ok in zip(chunk.numbers, good, strict=True) if ok]
@@ -98,18 +101,27 @@ def _by_row(chunk: Chunk, found: Format) -> Batch:
             rows.append(found.from_row(value))
             numbers.append(number)
         except Unmapped as error:
-            bad.append(Bad(f"{chunk.where} {number}", str(error), value))
+            bad.append(Bad(f"{chunk.where} {number}", str(error), _plain(value)))
     try:
         return Batch(formats.table(rows), chunk.where, numbers, bad)
     except UnicodeEncodeError:  # an answer with half a character, which JSON can write and UTF-8 cannot
         whole = [index for index, row in enumerate(rows) if _is_whole(row)]
         kept = set(whole)
         bad += [
-            Bad(f"{chunk.where} {numbers[index]}", "holds half a character (a lone surrogate)", None)
+            Bad(f"{chunk.where} {numbers[index]}", formats.HALF, _plain(rows[index].messages))
             for index in range(len(rows))
             if index not in kept
         ]
         return Batch(formats.table([rows[i] for i in whole]), chunk.where, [numbers[i] for i in whole], bad)
+
+
+def _plain(raw: Any) -> Any:
+    """What stood there as JSON can say it; as text where it cannot, such as dates, bytes and halves of characters."""
+    try:
+        orjson.dumps(raw)
+        return raw
+    except orjson.JSONEncodeError:
+        return json.dumps(raw, default=str)
 
 
 def _is_whole(row: formats.Mapped) -> bool:

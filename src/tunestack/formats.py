@@ -56,6 +56,7 @@ SPEAKERS = {
     "model": "assistant",
     "system": "system",
 }
+HALF = "holds half a character (a lone surrogate)"
 _ABSENT = object()
 
 
@@ -121,6 +122,20 @@ class Format:
             )
         return list(dict.fromkeys(needed))
 
+    def unread(self, raw: Any) -> list[str]:
+        """Keys of a row's turns that no message of ours can hold, such as `tool_calls`."""
+        if not self.role or not isinstance(raw, Mapping):
+            return []
+        turns = _value(raw, self.paths["conversations" if self.name == "sharegpt" else "messages"])
+        found = [turn for turn in turns if isinstance(turn, Mapping)] if isinstance(turns, list) else []
+        return sorted(
+            {str(key) for turn in found for key, value in turn.items() if value not in (None, "", [])}
+            - {
+                self.role,
+                self.content,
+            }
+        )
+
     def from_row(self, raw: Any) -> Mapped:
         """One row; raises Unmapped with the reason. Nothing is repaired: what is wrong stays visible."""
         if not isinstance(raw, Mapping):
@@ -136,7 +151,7 @@ class Format:
         try:
             return Mapped(prompt, own if isinstance(own, str) and own else _sha256(prompt), messages)
         except UnicodeEncodeError as error:
-            raise Unmapped("holds half a character (a lone surrogate)") from error
+            raise Unmapped(HALF) from error
 
     def _messages(self, values: Mapping[str, Any]) -> list[Message]:
         if self.name in ("messages", "ultrachat"):
@@ -160,6 +175,8 @@ class Format:
                 value = orjson.loads(value)
             except orjson.JSONDecodeError as error:
                 raise Unmapped(f"has '{path}' that are not JSON: {error}") from error
+        if isinstance(value, Mapping):
+            value = self._unfolded(value)
         if not isinstance(value, list):
             raise Unmapped(f"has '{path}' that are not a list of {self.role} and {self.content}")
         turns: list[Message] = []
@@ -178,6 +195,13 @@ class Format:
                 raise Unmapped(f"has a turn by '{role}' in '{path}'{did_you_mean(role, speakers)}")
             turns.append((content, role if speakers is None else speakers[role]))
         return turns
+
+    def _unfolded(self, value: Mapping[str, Any]) -> Any:
+        """A list of each kind, as older `datasets` stored a list of objects, as one list of objects."""
+        roles, contents = value.get(self.role), value.get(self.content)
+        if not isinstance(roles, list) or not isinstance(contents, list) or len(roles) != len(contents):
+            return None
+        return [{self.role: role, self.content: content} for role, content in zip(roles, contents, strict=True)]
 
     def _lacking(self, turn: Any) -> str:
         if not isinstance(turn, Mapping):

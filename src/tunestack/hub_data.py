@@ -19,7 +19,7 @@ from typing import IO, Any
 from tunestack import arrow_rows, data_file, hub
 from tunestack.chunks import Chunk
 from tunestack.data_file import DataFile
-from tunestack.errors import UsageError
+from tunestack.errors import CloudError, UsageError
 from tunestack.formats import Format
 from tunestack.hub import Repository
 from tunestack.local_data import FileSplit, named_splits
@@ -42,6 +42,12 @@ class HubData:
     splits: Mapping[str, HubSplit | HubFiles]
     notes: Sequence[str]
     folder: PartialFolder
+
+    def close(self, is_done: bool) -> None:
+        """Close what is open; what was fetched is deleted when all is done, else kept for the next run."""
+        for split in self.splits.values():
+            split.close()
+        self.folder.close(is_done)
 
 
 def open_data(name: str, revision: str | None, subset: str | None, found: Format) -> HubData:
@@ -80,8 +86,13 @@ class PartialFolder:
     def opened(self) -> Path:
         import fcntl
 
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = (self.path / "lock").open("w")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / "lock").open("w")
+        except OSError as error:
+            raise CloudError(
+                f"'{self.path}' cannot be made: {error.strerror}", fix="Set TUNESTACK_CACHE to a folder elsewhere"
+            ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:  # another run reads the same commit: this one keeps to itself
@@ -92,8 +103,9 @@ class PartialFolder:
         return self.path
 
     def close(self, is_done: bool) -> None:
-        """Let go of it; what was fetched is deleted when all is done, else kept for the next run."""
-        if is_done and "opened" in self.__dict__:
+        """Let go of the folder, and delete it where all is done or where no other run would find it."""
+        is_own = self._lock is None
+        if (is_done or is_own) and "opened" in self.__dict__:
             shutil.rmtree(self.path, ignore_errors=True)
         if self._lock is not None:
             self._lock.close()
@@ -141,6 +153,10 @@ class HubSplit:
                     yield from first(rows, part.rows)
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+
+    def close(self) -> None:
+        for file in self._ranged.values():
+            file.close()
 
     def _fetch(self, part: int, columns: Sequence[str]) -> None:
         file, group, _ = self._groups[part]
@@ -202,6 +218,9 @@ class HubFiles:
 
     def chunks(self, parts: Sequence[Part] | None) -> Iterator[Chunk]:
         return self._local.chunks(parts)
+
+    def close(self) -> None:
+        """Nothing is left open."""
 
     @cached_property
     def _local(self) -> FileSplit:

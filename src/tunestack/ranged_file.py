@@ -27,15 +27,18 @@ class RangedFile:
         self.path, self.size, self.fetched = path, size, 0
         self._fetch, self._at, self._lock = fetch, 0, threading.Lock()
         self._here: list[tuple[int, int]] = []
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._journal = path.with_name(path.name + ".ranges")
-        if path.exists() and path.stat().st_size == size:
-            self._load()
-        else:
-            self._journal.unlink(missing_ok=True)
-            with path.open("wb") as made:
-                made.truncate(size)
-        self._file = os.open(path, os.O_RDWR)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and path.stat().st_size == size:
+                self._load()
+            else:
+                self._journal.unlink(missing_ok=True)
+                with path.open("wb") as made:
+                    made.truncate(size)
+            self._file = os.open(path, os.O_RDWR)
+        except OSError as error:
+            raise self._unwritable(error) from error
         self.closed = False
 
     def need(self, ranges: Iterable[tuple[int, int]]) -> None:
@@ -99,13 +102,16 @@ class RangedFile:
             with self._journal.open("a") as journal:
                 journal.write(f"{start} {end}\n")
         except OSError as error:
-            raise CloudError(
-                f"'{self.path.parent}' cannot be written: {error.strerror}",
-                fix="Make room there, or set TUNESTACK_CACHE to a folder elsewhere; run this again, and it goes on",
-            ) from error
+            raise self._unwritable(error) from error
         with self._lock:
             self.fetched += end - start
             self._add(start, end)
+
+    def _unwritable(self, error: OSError) -> CloudError:
+        return CloudError(
+            f"'{self.path.parent}' cannot be written: {error.strerror}",
+            fix="Make room there, or set TUNESTACK_CACHE to a folder elsewhere; run this again, and it goes on",
+        )
 
     def _load(self) -> None:
         """What the journal says; a last line that was cut off says nothing."""

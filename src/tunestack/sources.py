@@ -75,4 +75,4 @@ def open(data: Data) -> Tables:
     if source.kind == "path":
         return Tables(data, str(source), source.name, local_data.splits(Path(source.place), found))
     there = hub_data.open_data(source.place, source.version or None, data.subset, found)
-    return Tables(data, there.source, source.name, there.splits, there.notes, there.folder.close)
+    return Tables(data, there.source, source.name, there.splits, there.notes, there.close)

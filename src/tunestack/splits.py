@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # Row groups that cost more than this many times the share asked for are worth a word.
 _COARSE = 1.4
+_LOOKED_AT = 20
 SOME: tuple[Role, ...] = ("train", "test", "sample")
 
 
@@ -101,6 +102,8 @@ class Tables:
         for split in self._played[role]:
             seen: set[str] = set()
             for chunk in self._chosen(split):
+                if not seen:
+                    self._note_unread(split, chunk)
                 batch = chunks.batch(chunk, self._format)
                 if batch.where not in seen and not batch.table.num_rows:
                     first = batch.bad[0]
@@ -119,6 +122,14 @@ class Tables:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._close(kind is None)
+
+    def _note_unread(self, split: Split, chunk: Chunk) -> None:
+        """Say what of the first rows' turns is left out: a row without it may mean something else."""
+        rows = chunk.table.slice(0, _LOOKED_AT).to_pylist() if chunk.table is not None else chunk.values[:_LOOKED_AT]
+        keys = sorted({key for row in rows for key in self._format.unread(row)})
+        note = f"turns of split '{split.name}' also hold {', '.join(keys)}, which is not read"
+        if keys and note not in self.notes:
+            self.notes.append(note)
 
     def _chosen(self, split: Split) -> Iterator[Chunk]:
         data, sizes = self._data, split.sizes()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from datetime import date
 
 import orjson
 import pyarrow
@@ -25,6 +27,12 @@ SHAPES = {
         "messages",
         {"messages": "talk", "role": "who", "content": "text"},
         {"talk": [{"who": "user", "text": "q"}, {"who": "assistant", "text": "a"}]},
+        [Q, A],
+    ),
+    "messages as a list of each kind": (
+        "messages",
+        {},
+        {"messages": {"role": ["user", "assistant"], "content": ["q", "a"]}},
         [Q, A],
     ),
     "messages inside": ("messages", {"messages": "row.messages"}, {"row": {"messages": [Q, A]}}, [Q, A]),
@@ -89,7 +97,7 @@ def test_every_shape_gives_the_conversation(shape, way):
     assert made["prompt_id"] == row.get("prompt_id", hashlib.sha256(made["prompt"].encode()).hexdigest())
 
 
-@pytest.mark.parametrize("shape", [shape for shape in SHAPES if "older" not in shape and "beside" not in shape])
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if not re.search("older|beside|each kind", shape)])
 def test_arrow_columns_are_mapped_whole(shape):
     name, named, row, _ = SHAPES[shape]
     table = pyarrow.RecordBatch.from_pylist([row])
@@ -192,3 +200,16 @@ def test_every_format_of_a_recipe_is_known():
     from tunestack import recipe
 
     assert set(get_args(recipe.Format)) == set(COLUMNS)
+
+
+def test_what_stood_in_a_bad_row_can_be_written_as_json():
+    rows = [
+        {"messages": [Q], "prompt": "q"},
+        {"messages": [{"role": "user", "content": None, "when": date(2026, 1, 1)}]},
+        {"messages": [{"role": "user", "content": "half \ud800"}]},
+        {"messages": [Q, {"role": "assistant", "content": "half \ud800"}]},
+    ]
+    batch = by_row(Format.of("messages", {}), rows)
+    assert len(batch.bad) == 3
+    assert all(orjson.dumps(bad.raw) for bad in batch.bad)
+    assert orjson.loads(orjson.dumps(batch.bad[0].raw))["messages"][0]["when"] == "2026-01-01"

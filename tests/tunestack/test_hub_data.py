@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import random
 
 import pyarrow
@@ -270,3 +272,48 @@ def test_offline_by_wish_is_said_as_such(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(CloudError, match="HF_HUB_OFFLINE is set"):
         sources.open(data())
+
+
+def test_a_file_that_is_not_the_one_that_was_listed_is_an_error(served, big, monkeypatch):
+    repo = served.add(NAME, big, card=CARD)
+    tables = sources.open(data())
+    repo.commits[hub_server.COMMIT] = {name: body + b"more" for name, body in big.items()}
+    with pytest.raises(CloudError, match="changed while it was read"), tables:
+        prompts(tables)
+
+
+def test_a_disk_that_is_full_in_the_middle_keeps_what_came_and_goes_on_later(served, big, monkeypatch):
+    served.add(NAME, big, card=CARD)
+    write, left = os.pwrite, [10]
+
+    def full(*arguments):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(*arguments)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(CloudError, match=r"cannot be written: No space left on device.*run this again"):
+        with sources.open(data(100)) as tables:
+            prompts(tables)
+    monkeypatch.setattr(os, "pwrite", write)
+    with sources.open(data(100)) as again:
+        assert len(prompts(again)) == 6000
+        assert again.bytes_read + tables.bytes_read <= sum(
+            len(body) for name, body in big.items() if "train_sft" in name
+        )
+
+
+def test_two_runs_at_once_do_not_share_what_they_fetch(served, big, tmp_path):
+    served.add(NAME, big, card=CARD)
+    with sources.open(data()) as one, sources.open(data()) as other:
+        assert prompts(one) == prompts(other)
+    assert not list((tmp_path / "cache" / "downloads").iterdir())
+
+
+def test_a_cache_that_cannot_be_written_is_said_so(served, big, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TUNESTACK_CACHE", str(tmp_path / "file"))
+    served.add(NAME, big, card=CARD)
+    with pytest.raises(CloudError, match="Set TUNESTACK_CACHE to a folder elsewhere"):
+        prompts(sources.open(data()))

@@ -213,3 +213,12 @@ def test_a_wrong_source_is_named(tmp_path, text, said):
 )
 def test_a_source_is_named_as_its_last_part(text, name):
     assert Source.parse(text).name == name
+
+
+def test_what_turns_hold_beside_role_and_content_is_said_to_be_left_out(tmp_path):
+    file = tmp_path / "tools.jsonl"
+    turns = [{"role": "user", "content": "q", "name": None}, {"role": "assistant", "content": "a", "tool_calls": [{}]}]
+    file.write_text(json.dumps({"messages": turns}) + "\n")
+    with opened(file) as tables:
+        assert prompts(tables, "all") == ["q"]
+        assert tables.notes == ["turns of split 'tools.jsonl' also hold tool_calls, which is not read"]
