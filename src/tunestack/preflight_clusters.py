@@ -9,14 +9,13 @@ _WELL = ("Succeeded", "Creating", "Updating")
 
 def state(subject: Subject) -> Finding:
     """The cluster of each role that the recipe uses; which sizes they have is for other checks."""
-    live, compute = subject.live, subject.recipe.compute
-    roles = list(dict.fromkeys((compute.finetune, compute.model_import, compute.preprocess, compute.evaluate)))
+    live = subject.live
     if live is None:
         return Finding(
             "clusters", "not asked", "whether the clusters are up, only the cloud knows", "", "Run it online"
         )
     flaws, found = [], []
-    for role in roles:
+    for role in subject.roles:
         name, body = live.cluster_name(role), live.cluster_body(role)
         if not name:
             flaws.append(f"no cluster plays the role '{role}'")

@@ -153,7 +153,9 @@ class Live:
         """Machines of the region with what restricts them; none where the caller may not read that."""
         path = f"/subscriptions/{self.connection.workspace.subscription_id}/providers/Microsoft.Compute/skus"
         try:
-            listed: list[Json] = list(self.connection.arm.pages(path, SKUS_VERSION, **{"$filter": f"location eq '{self.region}'"}))
+            listed: list[Json] = list(
+                self.connection.arm.pages(path, SKUS_VERSION, **{"$filter": f"location eq '{self.region}'"})
+            )
         except CloudError as error:
             if error.status != 403:
                 raise

@@ -23,7 +23,7 @@ def training_quota(subject: Subject) -> Finding:
     check = "training-quota"
     role = subject.recipe.compute.finetune
     nodes = int(subject.recipe.parameters.get("num_nodes_finetune", 1))
-    machines = {one: subject.machines(one) for one in _roles(subject)}
+    machines = {one: subject.machines(one) for one in subject.roles}
     missing = [one for one, found in machines.items() if found is None]
     if missing:
         said = f"no dial and no cluster says which machines play the role '{missing[0]}'"
@@ -100,6 +100,11 @@ def _planned(subject: Subject) -> Iterator[str]:
     named = len(subject.dials.get("endpoints") or ())
     if named > most["endpoints"]:
         yield f"the stack names {named} endpoints, and Azure gives {most['endpoints']}"
+    if not isinstance(subject.estimate, str):
+        low = subject.training is not None and subject.training.is_low_priority
+        days = most["low_priority_job_days" if low else "job_days"]
+        if subject.estimate.hours[1] > days * 24:
+            yield f"a run takes up to {subject.estimate.hours[1] / 24:.0f} days, and Azure stops a job after {days}"
     for role in ("cpu", "gpu"):
         nodes = int(subject.dials.get(f"{role}Nodes") or 0)
         if nodes > most["cluster_nodes"]:
@@ -175,8 +180,3 @@ def _no_cores(check: str, size: str) -> Finding:
         "azure_facts.yml",
         "Ask online, or add it to src/tunestack/azure_facts.yml",
     )
-
-
-def _roles(subject: Subject) -> list[str]:
-    compute = subject.recipe.compute
-    return list(dict.fromkeys((compute.finetune, compute.model_import, compute.preprocess, compute.evaluate)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from tunestack import azure_facts
@@ -10,13 +12,14 @@ from tunestack.preflight_models import SOON, TABLE
 from tunestack.preflight_subject import Finding, Machines, Subject
 
 _NO_TRAINING = "no dial and no cluster says which machines train"
+_WORST = ("error", "unknown", "warning", "not asked", "ok")
 _READER = "Have the role Reader on the subscription, which shows you the region's sizes"
 _NO_SERVING = "there are no deployment settings for this base model"
 
 
 def training_size(subject: Subject) -> Finding:
-    """The fine-tuning size: a retired one is an error, one that retires within 90 days a warning."""
-    return _life("training-size", subject, subject.training, _NO_TRAINING)
+    """The sizes that a run uses: a retired one is an error, one that retires within 90 days a warning."""
+    return _worst(subject, lambda machines: _life("training-size", subject, machines, _NO_TRAINING))
 
 
 def serving_size(subject: Subject) -> Finding:
@@ -25,13 +28,24 @@ def serving_size(subject: Subject) -> Finding:
 
 
 def training_region(subject: Subject) -> Finding:
-    """Whether the region offers the fine-tuning size."""
-    return _offered("training-region", subject, subject.training, _NO_TRAINING)
+    """Whether the region offers the sizes that a run uses."""
+    return _worst(subject, lambda machines: _offered("training-region", subject, machines, _NO_TRAINING))
 
 
 def serving_region(subject: Subject) -> Finding:
     """Whether the region offers the deployment's size."""
     return _offered("serving-region", subject, subject.serving, _NO_SERVING)
+
+
+def _worst(subject: Subject, of: Callable[[Machines | None], Finding]) -> Finding:
+    """What is said of the fine-tuning machines, unless those that feed them are worse.
+
+    The table has few sizes without a GPU, so that one which it does not know is a warning there.
+    """
+    main, *others = (of(subject.machines(role)) for role in subject.roles)
+    eased = [replace(one, verdict="warning") if one.verdict == "unknown" else one for one in others]
+    said = [one for one in eased if one.verdict != "not asked"]
+    return min((main, *said), key=lambda one: _WORST.index(one.verdict))
 
 
 def _life(check: str, subject: Subject, machines: Machines | None, missing: str) -> Finding:

@@ -102,6 +102,12 @@ class Subject:
         return Machines(str(size), int(self.dials.get(f"{role}Nodes") or 1), low, f"Pulumi.{self.stack}.yaml")
 
     @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles that the recipe's steps play, the fine-tuning one first."""
+        compute = self.recipe.compute
+        return tuple(dict.fromkeys((compute.finetune, compute.model_import, compute.preprocess, compute.evaluate)))
+
+    @property
     def serving(self) -> Machines | None:
         """The machines of one deployment when it has most of them; None without settings."""
         if self.deployment is None:
@@ -137,7 +143,5 @@ class Subject:
         cheap = self.machines("cpu")
         gpu = self.prices.size(machines.size, low_priority=machines.is_low_priority)
         cpu = self.prices.size(cheap.size if cheap else machines.size)
-        sizes = fine_tune_cost.Machines(
-            machines.size, gpu, cpu, cheap.size if cheap else "", machines.is_low_priority
-        )
+        sizes = fine_tune_cost.Machines(machines.size, gpu, cpu, cheap.size if cheap else "", machines.is_low_priority)
         return fine_tune_cost.of_recipe(self.recipe, sizes, data=self.data, parameters=self.planned.sent)

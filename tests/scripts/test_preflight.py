@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,20 @@ def test_offline_it_needs_neither_login_nor_engine(script: Script, monkeypatch: 
     assert ended.handle in ("ok", "warning")
     assert "checks (offline)" in ended.err
     assert "not asked" in ended.err
+
+
+def test_offline_nothing_heavy_is_imported() -> None:
+    """What keeps it under two seconds: neither the SDK nor a training library, and no client of HTTP."""
+    asked = "--recipe pipelines/finetune/phi-4-ultrachat.yml --stack dev --offline"
+    program = (
+        "import sys; sys.path.insert(0, 'scripts'); import preflight; from tunestack import cli; "
+        f"assert cli.main(preflight.parser(), preflight.run, {asked.split()!r}) == 0; "
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert loaded & {"azure", "datasets", "pyarrow", "torch", "transformers", "mlflow", "requests", "pulumi"} == set()
 
 
 def test_the_stack_of_a_file_of_outputs_is_taken_offline(script: Script, tmp_path: Path) -> None:

@@ -107,13 +107,11 @@ def model(archived: bool = False, **tags: Any) -> Any:
     return {"properties": {"isArchived": archived, "tags": tags}}
 
 
-_SIZES = {
-    "value": [
-        {"name": A100, "family": "StandardNCADSA100v4Family", "vCPUs": 24},
-        {"name": "Standard_D4ds_v5", "family": "standardDDSv5Family", "vCPUs": 4},
-        {"name": "Standard_D4s_v3", "family": "standardDSv3Family", "vCPUs": 4},
-    ]
-}
+OFFERED = [
+    {"name": A100, "family": "StandardNCADSA100v4Family", "vCPUs": 24},
+    {"name": "Standard_D4ds_v5", "family": "standardDDSv5Family", "vCPUs": 4},
+    {"name": "Standard_D4s_v3", "family": "standardDSv3Family", "vCPUs": 4},
+]
 _ALL = {"actions": ["*"], "notActions": [], "dataActions": ["*"], "notDataActions": []}
 _PERMISSIONS = "providers/Microsoft.Authorization/permissions"
 ENDPOINTS = f"{SUB}/resources?resourceType eq '{ML}/workspaces/onlineEndpoints'"
@@ -148,7 +146,7 @@ CLOUD: Mapping[str, Any] = {
     },
     f"{WS}/computes/cpu": cluster("Standard_D4ds_v5", 2),
     f"{WS}/computes/gpu": cluster(A100),
-    SIZES: _SIZES,
+    SIZES: {"value": OFFERED},
     USAGES: {
         "value": [
             usage("StandardNCADSA100v4Family", 0, 48),
