@@ -75,7 +75,10 @@ class RoleAssignments:
         return page(request, [*once.values()])
 
     async def list_permissions(self, request: Request) -> Response:
-        """What the caller may do at the scope, one set for each role that counts there; it takes `permissions/read`."""
+        """What the caller may do at the scope, one set for each role that counts there; it takes `permissions/read`.
+
+        After the public REST contract of Permissions (2022-04-01): test_an_owner_is_told_what_it_may_do settles it.
+        """
         require_api_version(request)
         held = self._permissions.held(request.state.claims["oid"], self._scope(request))
         return page(request, [role.body["properties"]["permissions"][0] for role in held])

@@ -1,7 +1,7 @@
 """Which machine sizes a subscription may have where: Microsoft.Compute's list of SKUs with their restrictions.
 
 Machines themselves are not here. Answered after the public REST contract of Resource SKUs (2021-07-01); the sizes and
-restrictions are those of the catalog, and simulated.
+restrictions are those of the catalog, and simulated: test_sizes_say_what_restricts_them settles the shape on Azure.
 """
 
 from __future__ import annotations

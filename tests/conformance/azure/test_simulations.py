@@ -45,6 +45,14 @@ def test_an_owner_without_a_data_role_is_denied_until_the_role_has_spread(stand:
     print(f"the role took {took:.0f} s to spread")
 
 
+def test_an_owner_is_told_what_it_may_do(stand: Stand, azure: Azure) -> None:
+    """What preflight asks, of groups, inherited and custom roles alike."""
+    found = azure.arm("GET", f"{stand.workspace}/providers/Microsoft.Authorization/permissions", "2022-04-01")
+    assert found.status == 200, found.text
+    assert any("*" in one["actions"] for one in found.body["value"]), found.text
+    assert all({"actions", "notActions"} <= set(one) for one in found.body["value"])
+
+
 # -- the life of a workspace -----------------------------------------------------------------------------------
 
 
@@ -200,6 +208,20 @@ def test_what_is_private_refuses_from_outside(stand: Stand, azure: Azure) -> Non
     finally:
         azure.arm("PUT", stand.storage, "2024-01-01", stand.storage_body(publicNetworkAccess="Enabled"))
         azure.arm("PUT", stand.vault, "2024-11-01", stand.vault_body(publicNetworkAccess="Enabled"))
+
+
+# -- sizes -----------------------------------------------------------------------------------------------------
+
+
+def test_sizes_say_what_restricts_them(azure: Azure) -> None:
+    path = f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Compute/skus?$filter=location%20eq%20'{LOCATION}'"
+    found = azure.arm("GET", path, "2021-07-01")
+    assert found.status == 200, found.text
+    machines = [sku for sku in found.body["value"] if sku["resourceType"] == "virtualMachines"]
+    assert {"Standard_DS3_v2"} <= {sku["name"] for sku in machines}
+    for held in (held for sku in machines for held in sku["restrictions"]):
+        assert held["type"] in ("Location", "Zone")
+        assert held["reasonCode"]
 
 
 # -- prices ----------------------------------------------------------------------------------------------------
