@@ -18,7 +18,7 @@ from tunestack.errors import GateSaidNo
 def parser() -> cli.Parser:
     flags = cli.Parser(__doc__)
     flags.add_argument("--stack", required=True, metavar="NAME", help="which stack's file and plan")
-    flags.add_argument("--recipe", type=Path, metavar="FILE", help="add one fine-tune of this recipe, as a range")
+    flags.recipe_flags("add one fine-tune of this recipe, as a range")
     flags.add_argument(
         "--rows", type=int, metavar="N", help="rows that it trains on, where its data source is not known"
     )
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> cli.Result:
     if options.live:
         more += cost_report.live(options, prices)
     if options.recipe:
-        more.append(cost_report.fine_tune(options.recipe, dials, prices, options.rows))
+        more.append(cost_report.fine_tune(options.recipe, options.settings, dials, prices, options.rows))
     report = cost_report.put_together(options.stack, dials, bill, more, [source, *prices.notes])
     tables.show(f"stack {options.stack}, {dials['location']}", cost_report.COLUMNS, report.rows())
     for note in report.notes:

@@ -110,9 +110,9 @@ def live(options: argparse.Namespace, prices: PriceBook) -> list[Line]:
     ]
 
 
-def fine_tune(file: Path, dials: dict[str, Any], prices: PriceBook, rows: int | None) -> Line:
-    """One run of a recipe, counted at its dearest."""
-    found = recipe.read(file)
+def fine_tune(file: Path, settings: Sequence[str], dials: dict[str, Any], prices: PriceBook, rows: int | None) -> Line:
+    """One run of a recipe with `KEY=VALUE` settings, evaluation included, counted at its dearest."""
+    found = recipe.read(file, settings)
     low = dials["gpuPriority"] == "LowPriority"
     machines = Machines(
         dials["gpuSize"],

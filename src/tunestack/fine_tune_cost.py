@@ -33,7 +33,7 @@ AROUND: Span = (0.3, 1.2)  # hours of the training machine: start, image, model,
 CPU_HOURS: Span = (0.3, 1.0)  # import and preprocessing, start included
 GATE_AROUND: Span = (0.2, 0.8)  # hours of the evaluating machine: start, image, models
 GENERATED: Span = (8, 40)  # tokens a second, one answer after the other
-REGRESSION_ROWS, REGRESSION_TOKENS = 200, 300
+REGRESSION_ROWS, REGRESSION_TOKENS = 120, 100  # of the packaged set
 MODELS_COMPARED: Span = (2, 3)  # base and tuned, and the one that serves
 PREEMPTED: Span = (1.0, 1.5)  # low priority: what was lost since the last checkpoint runs again
 
@@ -47,6 +47,11 @@ class Part:
     hours: Span
     dollars: Span
     assumes: str
+
+    @property
+    def text(self) -> str:
+        low, high = self.hours
+        return f"{self.name}, {low:.1f} to {high:.1f} hours on one {self.size}: {self.assumes}"
 
     @property
     def record(self) -> dict[str, Any]:
@@ -71,7 +76,7 @@ class Range:
 
     @property
     def assumes(self) -> str:
-        return "assumes " + "; ".join(f"{part.name}: {part.assumes}" for part in self.parts)
+        return "assumes " + "; ".join(part.text for part in self.parts)
 
     @property
     def text(self) -> str:
@@ -151,7 +156,7 @@ def of_recipe(
     train = _train(shape, run, work, steps, trained, sent, training_peak)
     parts = (
         _priced(
-            "import and preprocessing", machines.cpu_size or "cpu", CPU_HOURS, machines.cpu, 1, "the cheap machine"
+            "import and preprocessing", machines.cpu_size or "CPU machine", CPU_HOURS, machines.cpu, 1, "start included"
         ),
         _priced(
             "training",

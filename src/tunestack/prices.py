@@ -40,11 +40,18 @@ class PriceBook:
         self.region = region
         self.notes: list[str] = []
         self._live = live
+        self._sizes: dict[tuple[str, bool], Figure | None] = {}
         if not live:
             self._fall_back("offline")
 
     def size(self, size: str, *, low_priority: bool = False) -> Figure | None:
-        """An hour of one Linux machine; None where nobody knows its price."""
+        """An hour of one Linux machine; None where nobody knows its price. Asked once for each size."""
+        key = (size.lower(), low_priority)
+        if key not in self._sizes:
+            self._sizes[key] = self._asked_size(size, low_priority)
+        return self._sizes[key]
+
+    def _asked_size(self, size: str, low_priority: bool) -> Figure | None:
         named = azure_facts.facts()["sizes"].get(size.lower(), {}).get("name", size)  # the API minds the case
         rows = self._asked({"serviceName": "Virtual Machines", "armSkuName": named, "armRegionName": self.region})
         found = _one([row for row in rows if _is_plain_machine(row, low_priority)], "hour")

@@ -179,3 +179,9 @@ def test_a_record_is_plain_json_with_both_ends() -> None:
     assert kept["hours"] == [round(hour, 2) for hour in found.hours]
     assert {"part", "size", "hours", "dollars", "assumes"} == set(kept["parts"][1])
     assert replace(found, parts=()).record["parts"] == []
+
+
+def test_the_page_on_cost_has_the_range_of_the_walk_through() -> None:
+    low, high = of(recipe.read(RECIPES / "phi-4-ultrachat.yml")).dollars
+    page = " ".join((RECIPES.parents[1] / "docs" / "cost.md").read_text().split())
+    assert f"one fine-tune of `phi-4-ultrachat`, its evaluation included, {low:,.2f} to {high:,.2f}." in page

@@ -90,7 +90,7 @@ CASES = (
     Case("serving-memory", "unknown", lambda: serving(offline(), "Standard_Unheard_of"), "stands not in"),
     Case("serving-memory", "unknown", lambda: replace(unheard_of(), deployment=offline().deployment), "the shape of"),
     Case("run-cost", "ok", offline, "9,353 steps over 9,353 rows"),
-    Case("run-cost", "ok", offline, "evaluation: 2,000 test rows"),
+    Case("run-cost", "ok", offline, "2,000 test rows"),
     Case("run-cost", "unknown", unheard_of, "how large 'Unheard-of' is"),
     Case("run-cost", "unknown", lambda: tuned(""), "which machines train is not known"),
     Case("run-cost", "unknown", lambda: offline("phi-4-ultrachat", "optimization.lora_r=1.5"), "a parameter is wrong"),
