@@ -98,16 +98,19 @@ def _of_hub(name: str) -> Path:
 def _download(name: str, folder: Path) -> None:
     """Fetch the files that there are; a gated model needs HF_TOKEN."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     for file in FILES:
         try:
             hf_hub_download(name, file, local_dir=folder)
-        except EntryNotFoundError:
-            continue
         except Exception as error:  # of whatever HTTP library the hub's client uses this year
+            # The hub's word that there is no such file, which one that is not reached (Local…) does not give.
+            if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+                continue
             said = " ".join(str(error).split())[:160].rstrip(".")
-            raise UsageError(f"'{name}' cannot be read from the Hugging Face hub: {said}") from error
+            raise UsageError(f"the tokenizer of '{name}' cannot be read from the Hugging Face hub: {said}") from error
+    if not (folder / FILES[0]).is_file():
+        raise UsageError(f"'{name}' on the Hugging Face hub has no {FILES[0]}", fix="Convert it, see docs/data.md")
     shutil.rmtree(folder / ".cache", ignore_errors=True)
 
 

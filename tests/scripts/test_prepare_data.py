@@ -1,35 +1,116 @@
-"""`prepare_data`: the folder on stdout, the head on stderr, and bad sources."""
+"""`prepare_data`: the folder on stdout, what it holds on stderr, and bad sources."""
 
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
 
 import pytest
 
-from tests.scripts.conftest import RECIPE, Script
+from tests.scripts.conftest import RECIPE, ROOT, Script
+from tests.tiny_model import make_tiny_model
+
+FOUR = {"train", "validation", "test", "sample"}
+
+
+@pytest.fixture(autouse=True)
+def no_login(monkeypatch, tmp_path_factory) -> None:
+    """Nothing kept from another test, and no login: the tokenizer of a registry model cannot be had."""
+    monkeypatch.setenv("TUNESTACK_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def lines(count: int, answer: str = "a") -> str:
+    row = '{{"messages": [{{"role": "user", "content": "q{}"}}, {{"role": "assistant", "content": "{}"}}]}}\n'
+    return "".join(row.format(number, answer) for number in range(count))
 
 
 def test_a_recipes_data_becomes_a_folder_of_four_splits(script: Script, tmp_path) -> None:
     ended = script("prepare_data", "--recipe", RECIPE, "--output", tmp_path / "data")
     assert ended.handle == str(tmp_path / "data")
     names = {file.name for file in (tmp_path / "data").iterdir()}
-    assert names == {"train.jsonl", "validation.jsonl", "test.jsonl", "sample.jsonl", "data.json"}
+    assert names == {f"{split}.jsonl" for split in FOUR} | {"rejected.jsonl", "card.json", "card.md", "data.json"}
     assert "head of train" in ended.err
+    assert "stands twice" in ended.err
+    assert "tokens are estimated" in ended.err
+    assert "there is no login for the registry" in ended.err
     again = script("prepare_data", "--recipe", RECIPE, "--output", tmp_path / "data", "--json")
-    assert json.loads(again.out)["rows"]["train"] > 500
+    record = json.loads(again.out)
+    assert record["rows"]["train"] > 500
+    assert record["card"]["tokens"]["how"].startswith("estimated")
     assert "as it was" in again.err
 
 
-def test_percent_takes_a_part_of_each_split(script: Script, tmp_path) -> None:
+def test_percent_takes_a_part(script: Script, tmp_path) -> None:
     arguments = ("prepare_data", "--source", "package:chatterbot-corpus", "--output", tmp_path / "data", "--json")
-    whole = json.loads(script(*arguments, "--percent", 100).out)["rows"]
-    part = json.loads(script(*arguments, "--percent", 10).out)["rows"]
-    assert {split: round(count / 10) for split, count in whole.items()} == pytest.approx(part, abs=1)
+    read = [json.loads(script(*arguments, "--percent", percent).out)["card"]["read"] for percent in (100, 50)]
+    assert read[1] == pytest.approx(read[0] / 2, abs=1)
+
+
+def test_without_a_recipe_values_of_the_data_can_be_set(script: Script, tmp_path) -> None:
+    (tmp_path / "pairs.jsonl").write_text('{"q": "why %d", "a": "so"}\n' * 3)
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps({"q": f"why {number}?", "a": "so"}) + "\n" for number in range(80)))
+    ended = script(
+        *("prepare_data", "--source", file, "--percent", 100, "--output", tmp_path / "data"),
+        *("--set", "data.format=prompt_response", "--set", "data.columns={prompt: q, response: a}"),
+    )
+    assert json.loads((tmp_path / "data" / "train.jsonl").read_text().splitlines()[0])["messages"][1]["content"] == "so"
+    assert ended.code == 0, ended.err
+
+
+def test_rows_are_shown_as_the_model_is_trained_on_them(script: Script, tmp_path) -> None:
+    model = make_tiny_model(tmp_path / "model")
+    (tmp_path / "rows.jsonl").write_text(lines(60))
+    ended = script(
+        *("prepare_data", "--source", tmp_path / "rows.jsonl", "--percent", 100, "--output", tmp_path / "data"),
+        *("--tokenizer", model, "--show", 2),
+    )
+    assert "tokens: counted: all" in ended.err
+    assert ended.err.count("<|im_start|>assistant\n[[a<|im_end|>\n]]") == 2
+    assert "the marks come from finetune_config.json" in ended.err
+
+
+def test_rows_that_are_cut_before_the_end_of_the_answer_are_warned_of(script: Script, tmp_path) -> None:
+    model = make_tiny_model(tmp_path / "model", length=64)
+    (tmp_path / "rows.jsonl").write_text(lines(60, "long answer " * 9))
+    ended = script(
+        *("prepare_data", "--source", tmp_path / "rows.jsonl", "--percent", 100, "--output", tmp_path / "data"),
+        *("--tokenizer", model),
+    )
+    assert "rows looked at are cut at 64 tokens, before the end of the answer" in ended.err
 
 
 def test_a_dry_run_writes_nothing(script: Script, tmp_path) -> None:
-    assert script("prepare_data", "--recipe", RECIPE, "--output", tmp_path / "data", "--dry-run").code == 0
+    ended = script("prepare_data", "--recipe", RECIPE, "--output", tmp_path / "data", "--dry-run", "--json")
+    assert json.loads(ended.out)["folder"] == str(tmp_path / "data")
     assert not (tmp_path / "data").exists()
+
+
+def test_a_terminal_gets_a_bar_and_colours_and_stdout_the_folder_alone(tmp_path) -> None:
+    model = make_tiny_model(tmp_path / "model")
+    (tmp_path / "rows.jsonl").write_text(lines(60))
+    outer, inner = pty.openpty()
+    command = [sys.executable, ROOT / "scripts" / "prepare_data.py", "--source", tmp_path / "rows.jsonl"]
+    command += ["--percent", "100", "--output", tmp_path / "data", "--tokenizer", model, "--show", "1"]
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
+    ended = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=inner, env=environment)
+    os.close(inner)
+    said = b""
+    try:
+        while part := os.read(outer, 65536):
+            said += part
+    except OSError:  # Linux says EIO when the other side is closed
+        pass
+    os.close(outer)
+    out, _ = ended.communicate()
+    assert ended.returncode == 0, said
+    assert out.decode() == f"{tmp_path / 'data'}\n"
+    assert b"\x1b[1;32m" in said  # bold green
+    assert "━".encode() in said
 
 
 @pytest.mark.parametrize(
@@ -41,6 +122,11 @@ def test_a_dry_run_writes_nothing(script: Script, tmp_path) -> None:
         (("--recipe", RECIPE, "--percent", "0"), "'0' is not a percentage"),
         (("--recipe", RECIPE, "--percent", "all"), "'all' is not a percentage"),
         (("--source", "package:nltk", "--percent", "5"), "unknown package"),
+        (("--recipe", RECIPE, "--set", "data.sampling=best"), "'data.sampling' cannot be 'best'"),
+        (("--source", "x", "--percent", "5", "--set", "training.seed=1"), "without --recipe there is no 'training'"),
+        (("--recipe", RECIPE, "--tokenizer", "nowhere"), "'nowhere' is no folder with a tokenizer"),
+        (("--recipe", RECIPE, "--tokenizer", ROOT / "docs"), "holds no tokenizer.json"),
+        (("--recipe", RECIPE, "--tokenizer", "no/body"), "the tokenizer of 'no/body' cannot be read from the Hugging"),
     ],
 )
 def test_bad_input_is_one_error(script: Script, tmp_path, arguments, said) -> None:
@@ -52,33 +138,14 @@ def test_bad_input_is_one_error(script: Script, tmp_path, arguments, said) -> No
     ("text", "said"),
     [
         ("", "is empty"),
-        ("hello\n", "line 1 is not JSON"),
-        ('{"text": "x"}\n', "has no 'messages'; found 'text'"),
-        (
-            '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}\n' * 3,
-            "at least 10",
-        ),
+        ("hello\n", "is not JSON"),
+        ('{"text": "x"}\n', "'messages'"),
+        (lines(3), "at least 10"),
+        (lines(60).replace("assistant", "bot"), "60 of 60 rows"),
     ],
 )
-def test_a_bad_file_is_named(script: Script, tmp_path, text, said) -> None:
+def test_a_bad_file_is_named_and_nothing_but_its_rejects_is_written(script: Script, tmp_path, text, said) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text(text)
     assert said in script("prepare_data", "--source", file, "--percent", 100, "--output", tmp_path / "data").failed(2)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["rows.jsonl"]
-
-
-def test_a_hub_that_cannot_be_reached_is_one_error_and_nothing_is_written(
-    script: Script, tmp_path, monkeypatch
-) -> None:
-    import datasets
-    import httpx
-
-    def refuse(name: str) -> None:
-        raise httpx.ProxyError("403 Forbidden")
-
-    monkeypatch.setattr(datasets, "load_dataset_builder", refuse)
-    arguments = ("--source", "hub:HuggingFaceH4/ultrachat_200k", "--percent", 5, "--output", tmp_path / "data")
-    said = script("prepare_data", *arguments).failed(1)
-    assert "'HuggingFaceH4/ultrachat_200k' cannot be read from the Hugging Face hub: 403 Forbidden." in said
-    assert "localcloud run --allow huggingface.co" in said
-    assert list(tmp_path.iterdir()) == []
+    assert {entry.name for entry in tmp_path.iterdir()} <= {"rows.jsonl", "data.rejected.jsonl"}

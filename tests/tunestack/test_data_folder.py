@@ -1,183 +1,313 @@
-"""Prepared data: no question in two splits, the same bytes every time, and nothing half-written."""
+"""Prepared data: no question in two splits, the same bytes every time, and the old folder or the new one, never half."""
 
 from __future__ import annotations
 
 import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
-import orjson
 import pytest
 
-from tunestack import data_folder, data_preparation, row_files, rows, sources
-from tunestack.errors import UsageError
+from tests.tunestack.conversations import Made, data, read, row, rows, three
+from tunestack import atomic_folder, data_folder, sources
+from tunestack import rows as row_rules
+from tunestack.batches import Bad
 from tunestack.data_folder import SPLITS
-from tunestack.sources import Source
+from tunestack.data_preparation import Preparation
+from tunestack.errors import TunestackError, UsageError
+from tunestack.recipe import Data
+from tunestack.token_counts import TokenCounts
 
-CORPUS = Source.parse("package:chatterbot-corpus")
+FILES = {"train.jsonl", "validation.jsonl", "test.jsonl", "sample.jsonl"}
+FILES |= {"rejected.jsonl", "card.json", "card.md", "data.json"}
+
+
+def prepare(folder, tables, **changes):
+    return Preparation(data(**changes), TokenCounts()).write(tables, folder)
+
+
+def content(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "corpus"
-    made, changed = data_preparation.write(folder, CORPUS, 100, sources.splits(CORPUS, 100))
+    asked = Data(source="package:chatterbot-corpus", percent=100)
+    with sources.open(asked) as tables:
+        made, changed = Preparation(asked, TokenCounts()).write(tables, folder)
     assert changed
     return folder, made
 
 
-def read_all(folder):
-    return {split: list(row_files.read(folder / f"{split}.jsonl")) for split in SPLITS}
-
-
-def test_no_question_of_the_corpus_stands_in_two_splits(corpus):
-    questions = {split: {rows.question_key(row) for row in found} for split, found in read_all(corpus[0]).items()}
+def test_no_question_of_the_corpus_stands_in_two_splits_and_no_conversation_twice(corpus) -> None:
+    questions = {split: {row_rules.question_key(item) for item in read(corpus[0], split)} for split in SPLITS}
+    messages = [json.dumps(item["messages"]) for split in SPLITS for item in read(corpus[0], split)]
     for split in SPLITS:
         others = set().union(*(questions[other] for other in SPLITS if other != split))
         assert questions[split]
         assert not questions[split] & others
-
-
-def test_no_conversation_of_the_corpus_stands_twice(corpus):
-    messages = [orjson.dumps(row["messages"]) for found in read_all(corpus[0]).values() for row in found]
     assert len(messages) == len(set(messages)) > 800
 
 
-def test_every_row_of_the_corpus_follows_the_schema(corpus):
-    for found in read_all(corpus[0]).values():
-        for row in found:
-            assert list(row) == ["prompt", "prompt_id", "messages"]
-            assert row["messages"][0] == {"content": row["prompt"], "role": "user"}
-            assert row["messages"][-1]["role"] == "assistant"
+def test_every_row_of_the_corpus_follows_the_schema(corpus) -> None:
+    for split in SPLITS:
+        for item in read(corpus[0], split):
+            assert list(item) == ["prompt", "prompt_id", "messages"]
+            assert item["messages"][0] == {"content": item["prompt"], "role": "user"}
+            assert item["messages"][-1]["role"] == "assistant"
 
 
-def test_the_same_source_gives_the_same_bytes_and_says_that_nothing_changed(corpus):
-    folder, made = corpus
-    before = {file.name: file.read_bytes() for file in folder.iterdir()}
-    again, changed = data_preparation.write(folder, CORPUS, 100, sources.splits(CORPUS, 100))
+def test_the_folder_says_what_it_is(corpus) -> None:
+    found = data_folder.read(corpus[0])
+    assert found == corpus[1]
+    assert {file.name for file in corpus[0].iterdir()} == FILES
+    assert found.rows == {split: len(read(corpus[0], split)) for split in SPLITS}
+    assert found.test_hash == found.sha256["test"]
+    assert found.settings["source"] == "package:chatterbot-corpus"
+    assert found.card["hash"] == found.hash
+    assert data_folder.file(corpus[0], "train").is_file()
+
+
+def test_the_same_source_gives_the_same_bytes_and_says_that_nothing_changed(tmp_path) -> None:
+    made, changed = prepare(tmp_path / "one", three())
+    assert changed
+    again, changed = prepare(tmp_path / "one", three())
     assert (again, changed) == (made, False)
-    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    prepare(tmp_path / "two", three())
+    assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
-def test_a_part_of_the_corpus_is_the_beginning_of_each_split(corpus, tmp_path):
-    data_preparation.write(tmp_path / "part", CORPUS, 25, sources.splits(CORPUS, 25))
-    whole, part = read_all(corpus[0]), read_all(tmp_path / "part")
-    for split in SPLITS:
-        assert part[split] == whole[split][: sources.share(len(whole[split]), 25)]
+def test_a_file_changed_by_hand_is_written_anew(tmp_path) -> None:
+    prepare(tmp_path / "out", three())
+    before = content(tmp_path / "out")
+    (tmp_path / "out" / "train.jsonl").write_text("spoiled\n")
+    assert prepare(tmp_path / "out", three())[1]
+    assert content(tmp_path / "out") == before
 
 
-@pytest.mark.parametrize(
-    ("total", "rows_of_five_percent"), [(207_865, 10_393), (23_110, 1_156), (256_032, 12_802), (28_304, 1_415)]
-)
-def test_five_percent_of_ultrachat_are_the_rows_that_the_tutorial_takes(total, rows_of_five_percent):
-    assert sources.share(total, 5) == rows_of_five_percent
-
-
-def test_a_folder_with_the_four_splits_keeps_them(corpus, tmp_path):
-    found = sources.splits(Source.parse(str(corpus[0])), 100)
-    assert {split: list(items) for split, items in found.items()} == read_all(corpus[0])
-
-
-def test_a_data_set_with_the_four_splits_is_streamed_as_from_the_hub(corpus, tmp_path, monkeypatch):
-    """`datasets` takes a folder of files for a repository: the same code as for the hub, without the network."""
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    lines = ["---", "configs:", "- config_name: default", "  data_files:"]
-    for split in SPLITS:
-        lines += [f"  - split: {split}", f"    path: {split}.jsonl"]
-        (tmp_path / f"{split}.jsonl").write_bytes((corpus[0] / f"{split}.jsonl").read_bytes())
-    (tmp_path / "README.md").write_text("\n".join([*lines, "---", ""]))
-    found = sources.splits(Source("hub", str(tmp_path)), 100)
-    assert {split: list(items) for split, items in found.items()} == read_all(corpus[0])
-
-
-def row(number: int) -> bytes:
-    return rows.dumps(
-        rows.row(
-            {"messages": [{"role": "user", "content": f"question {number}"}, {"role": "assistant", "content": "a"}]}, ""
-        )
+def test_validation_is_cut_from_train_and_a_question_stays_on_its_side(tmp_path) -> None:
+    prepare(tmp_path / "few", three(200), validation_percent=20)
+    prepare(tmp_path / "many", three(400), validation_percent=20)
+    few, many = (
+        {split: {item["prompt"] for item in read(tmp_path / folder, split)} for split in SPLITS}
+        for folder in ("few", "many")
     )
+    assert 20 < len(few["validation"]) < 60
+    assert few["validation"] < many["validation"]
+    assert few["train"] < many["train"]
+    assert few["test"] == many["test"] == {f"test {number}" for number in range(20)}
 
 
-def pool(tmp_path, count):
-    file = tmp_path / "pool.jsonl"
-    file.write_bytes(b"".join(row(number) for number in range(count)))
-    return Source.parse(str(file))
+def test_what_stands_twice_or_in_the_test_split_is_left_out_with_its_place(tmp_path) -> None:
+    tables = three()
+    twice, leaked = tables.found["train"][0], row("TEST  3!", "another answer")
+    prepare(tmp_path / "out", Made({**tables.found, "train": [*tables.found["train"], twice, leaked]}))
+    rejected = read(tmp_path / "out", "rejected")
+    assert [(item["place"], item["reason"]) for item in rejected] == [
+        ("made train row 61", "stands twice"),
+        ("made train row 62", "question stands in test"),
+    ]
+    assert rejected[1]["row"] == leaked
+    prompts = [item["prompt"] for split in ("train", "validation") for item in read(tmp_path / "out", split)]
+    assert sorted(prompts) == sorted(f"question {number}" for number in range(60))
 
 
-def test_too_few_rows_are_refused_and_nothing_is_left_behind(tmp_path):
-    source = pool(tmp_path, 9)
-    with pytest.raises(UsageError, match="at least 10 are needed"):
-        data_preparation.write(tmp_path / "out", source, 100, sources.splits(source, 100))
-    assert [entry.name for entry in tmp_path.iterdir()] == ["pool.jsonl"]
+def test_bad_rows_go_to_the_reject_file_with_their_reasons(tmp_path) -> None:
+    tables = three(100)
+    wrong = [row("q", ""), row("only a question")]
+    tables = Made({**tables.found, "train": [*tables.found["train"], *wrong]}, [Bad("made row 0", "is no object", [1])])
+    prepare(tmp_path / "out", Made({"train": tables.found["train"], "test": rows(20, "test")}, tables.bad))
+    found = {item["reason"]: item for item in read(tmp_path / "out", "rejected")}
+    assert found["is no object"] == {"split": "train", "place": "made row 0", "reason": "is no object", "row": [1]}
+    assert found["empty content"]["row"] == wrong[0]
+    assert found["no assistant turn"]["place"] == "made train row 102"
+    card = data_folder.read(tmp_path / "out").card["rejected"]
+    assert (card["rows"], card["percent"]) == (3, round(300 / 123, 2))
 
 
-def test_a_source_that_breaks_half_way_leaves_the_old_folder_as_it_was(tmp_path):
-    source = pool(tmp_path, 40)
-    out = tmp_path / "out"
-    data_preparation.write(out, source, 100, sources.splits(source, 100))
-    before = {file.name: file.read_bytes() for file in out.iterdir()}
-    (tmp_path / "pool.jsonl").write_text('{"messages": [}\n')
-    with pytest.raises(UsageError, match="line 1 is not JSON"):
-        data_preparation.write(out, source, 100, sources.splits(source, 100))
-    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["out", "pool.jsonl"]
+def test_too_many_bad_rows_are_an_error_and_the_reject_file_is_kept_and_named(tmp_path) -> None:
+    prepare(tmp_path / "out", three())
+    before = content(tmp_path / "out")
+    spoiled = Made({**three().found, "train": [*rows(60), *(row(f"q{number}", " ") for number in range(40))]})
+    with pytest.raises(UsageError, match=r"40 of 125 rows .* 32.0 %, and 5 % are allowed: 40 empty content") as caught:
+        prepare(tmp_path / "out", spoiled)
+    kept = tmp_path / "out.rejected.jsonl"
+    assert str(kept) in caught.value.fix
+    assert len(kept.read_text().splitlines()) == 40
+    assert content(tmp_path / "out") == before
+    prepare(tmp_path / "out", spoiled, max_rejected_percent=40)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["out"]
 
 
-def test_a_folder_of_something_else_is_not_overwritten(tmp_path):
-    source = pool(tmp_path, 40)
+def test_duplicates_are_not_held_against_a_source(tmp_path) -> None:
+    tables = three()
+    prepare(tmp_path / "out", Made({**tables.found, "train": [*tables.found["train"]] * 5}), max_rejected_percent=0)
+    assert data_folder.read(tmp_path / "out").card["rejected"]["reasons"][0]["rows"] == 240
+
+
+def test_too_few_rows_are_refused_and_nothing_is_left_behind(tmp_path) -> None:
+    with pytest.raises(UsageError, match="at least 10, 1 and 1 are needed"):
+        prepare(tmp_path / "out", three(9))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_source_that_breaks_half_way_leaves_the_old_folder_as_it_was(tmp_path) -> None:
+    prepare(tmp_path / "out", three())
+    before = content(tmp_path / "out")
+    tables = three(100)
+    tables.breaks_after = 60
+    with pytest.raises(OSError, match="Input/output"):
+        prepare(tmp_path / "out", tables)
+    assert content(tmp_path / "out") == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_full_disk_is_one_clear_error_and_nothing_is_left_behind(tmp_path) -> None:
+    prepare(tmp_path / "out", three())
+    before = content(tmp_path / "out")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+        with pytest.raises(TunestackError, match=r"out' cannot be written: file too large; nothing was kept") as caught:
+            prepare(tmp_path / "out", Made({**three().found, "train": rows(300, size=50)}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.code == 1
+    assert content(tmp_path / "out") == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+KILLED = textwrap.dedent(
+    """
+    import os, signal, sys
+    from pathlib import Path
+    from tests.tunestack.conversations import data, three
+    from tunestack import atomic_folder
+    from tunestack.data_preparation import Preparation
+    from tunestack.token_counts import TokenCounts
+    def stop(*_): os.kill(os.getpid(), signal.SIGKILL)
+    if sys.argv[2] == "pass":
+        step = stop
+    else:
+        step = lambda rows: None
+        atomic_folder._exchanged = stop
+    Preparation(data(), TokenCounts(), step).write(three(90), Path(sys.argv[1]))
+    """
+)
+
+
+@pytest.mark.parametrize("moment", ["pass", "exchange"])
+def test_killed_in_the_middle_the_old_folder_is_whole_and_the_next_run_cleans_up(tmp_path, moment) -> None:
+    prepare(tmp_path / "out", three())
+    before = content(tmp_path / "out")
+    ended = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "out", moment], cwd=Path(__file__).parents[2])
+    assert ended.returncode == -signal.SIGKILL
+    assert content(tmp_path / "out") == before
+    assert len(list(tmp_path.iterdir())) == 2
+    assert prepare(tmp_path / "out", three(90))[1]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+def test_where_folders_cannot_be_exchanged_the_old_one_is_back_after_a_kill_between(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(atomic_folder, "_exchanged", lambda one, other: False)
+    prepare(tmp_path / "out", three())
+    assert prepare(tmp_path / "out", three(90))[1]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+    before = content(tmp_path / "out")
+    os.rename(tmp_path / "out", tmp_path / ".out.x.old")
+    with pytest.raises(UsageError, match="at least 10"):
+        prepare(tmp_path / "out", three(9))
+    assert content(tmp_path / "out") == before
+
+
+def test_a_fresh_folder_that_another_process_holds_is_left_alone(tmp_path) -> None:
+    with atomic_folder.fresh(tmp_path / "out") as first, atomic_folder.fresh(tmp_path / "out") as second:
+        assert first.is_dir()
+        assert first != second
+
+
+def test_a_folder_of_something_else_is_not_overwritten(tmp_path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("dear")
     with pytest.raises(UsageError, match="is not a folder of prepared data"):
-        data_preparation.write(tmp_path / "out", source, 100, sources.splits(source, 100))
+        prepare(tmp_path / "out", three())
     assert (tmp_path / "out" / "thesis.txt").read_text() == "dear"
 
 
-def test_a_folder_made_by_hand_is_hashed_anew(corpus, tmp_path):
+def test_a_folder_made_by_hand_is_hashed_anew(corpus, tmp_path) -> None:
     for split in SPLITS:
-        (tmp_path / f"{split}.jsonl").write_bytes((corpus[0] / f"{split}.jsonl").read_bytes())
+        data_folder.file(tmp_path, split).write_bytes(data_folder.file(corpus[0], split).read_bytes())
     assert data_folder.read(tmp_path).hash == corpus[1].hash
-    with (tmp_path / "train.jsonl").open("ab") as lines:
-        lines.write(row(1))
+    with data_folder.file(tmp_path, "train").open("ab") as lines:
+        lines.write(row_rules.dumps(row("q", "a")))
     changed = data_folder.read(tmp_path)
     assert changed.hash != corpus[1].hash
+    assert changed.test_hash == corpus[1].test_hash
     assert changed.rows["train"] == corpus[1].rows["train"] + 1
 
 
-def test_all_missing_files_are_reported_together(tmp_path):
+def test_a_folder_without_questions_to_ask_is_whole(corpus, tmp_path) -> None:
+    for split in data_folder.NEEDED:
+        data_folder.file(tmp_path, split).write_bytes(data_folder.file(corpus[0], split).read_bytes())
+    assert data_folder.read(tmp_path).rows["sample"] == 0
+
+
+def test_all_missing_files_are_reported_together(tmp_path) -> None:
     with pytest.raises(UsageError) as caught:
         data_folder.read(tmp_path)
-    assert len(caught.value.problems) == 4
+    assert len(caught.value.problems) == 3
 
 
-def test_validation_is_cut_from_train_and_a_question_stays_on_its_side(corpus, tmp_path):
-    found = data_folder.cut(corpus[0], 10, tmp_path)
-    cut = {name: list(row_files.read(file)) for name, file in found.items()}
-    whole = read_all(corpus[0])
-    assert len(cut["train"]) + len(cut["validation"]) == len(whole["train"])
-    assert 0.05 < len(cut["validation"]) / len(whole["train"]) < 0.2
-    keys = {name: {rows.question_key(item) for item in items} for name, items in cut.items()}
-    assert not keys["train"] & keys["validation"]
-    assert cut["test"] == whole["test"]
+def test_the_manifest_has_no_time_and_no_place_in_it(corpus) -> None:
+    found = json.loads((corpus[0] / "data.json").read_text())
+    assert set(found) == {"name", "source", "percent", "hash", "test_hash", "rows", "sha256", "settings"}
+    assert str(corpus[0]) not in json.dumps(found)
 
 
-def test_a_cut_that_leaves_too_little_is_refused(tmp_path):
-    (tmp_path / "train.jsonl").write_bytes(b"".join(row(number) for number in range(10)))
-    with pytest.raises(UsageError, match="at least 10 and 1 are needed"):
-        data_folder.cut(tmp_path, 50, tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [("hub:", "names nothing"), ("package:other", "unknown package"), ("nowhere", "does not exist")],
+GENERATED = textwrap.dedent(
+    """
+    import resource, sys
+    from pathlib import Path
+    from tests.tunestack.conversations import data
+    from tunestack import sources
+    from tunestack.data_preparation import Preparation
+    from tunestack.token_counts import TokenCounts
+    asked = data(source=sys.argv[1], max_rejected_percent=0)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with sources.open(asked) as tables:
+        made, _ = Preparation(asked, TokenCounts()).write(tables, Path(sys.argv[2]))
+    print(sum(made.rows.values()), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    """
 )
-def test_a_wrong_source_is_named(text, said):
-    with pytest.raises(UsageError, match=said):
-        sources.splits(Source.parse(text), 100)
 
 
-def test_the_manifest_has_no_time_in_it(corpus):
-    assert set(json.loads((corpus[0] / "data.json").read_text())) == {
-        "name",
-        "source",
-        "percent",
-        "hash",
-        "rows",
-        "sha256",
-    }
+@pytest.mark.long
+def test_memory_is_bounded_by_a_batch_and_16_bytes_a_row(tmp_path) -> None:
+    """Ten times the rows may cost 16 bytes for each of them more, and what the allocator keeps; not their text."""
+    peaks = {}
+    for megabytes in (50, 500):
+        file, count = tmp_path / f"{megabytes}.jsonl", megabytes * 1_000_000 // 6700
+        with file.open("w") as lines:
+            for number in range(count):
+                text = f"question {number} " + "and what of this and that " * 120
+                line = {"messages": row(text, text, f"again {number}", text[:300])["messages"]}
+                lines.write(json.dumps(line) + "\n")
+        ended = subprocess.run(
+            [sys.executable, "-c", GENERATED, file, tmp_path / "out"],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found, kilobytes = map(int, ended.stdout.split())
+        assert found == count
+        peaks[megabytes] = kilobytes / 1024
+        file.unlink()
+    assert peaks[500] - peaks[50] < 60, f"resident MiB at the peak: {peaks}"
+    assert peaks[500] < 450, f"resident MiB at the peak: {peaks}"
