@@ -102,7 +102,7 @@ def write(
     (folder / "samples.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     (folder / "files.json").write_text(json.dumps(files, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     tracker = tracking.from_environment()
-    write_report(settings, metrics, [json.loads(line) for line in lines], tracker.curves(settings.training_run))
+    write_report(settings, metrics, [json.loads(line) for line in lines], files, tracker.curves(settings.training_run))
     text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
     (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
     tracker.log(settings, metrics)

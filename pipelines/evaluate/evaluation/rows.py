@@ -8,6 +8,7 @@ import random
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,15 +37,15 @@ def read(path: Path, skipped: Counter[str]) -> list[Conversation]:
     if not path.is_file():
         raise Refusal(f"There is no file '{path}'.")
     found = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
+    try:
+        for number, line in _lines(path):
             reason, conversation = _conversation(path, number, line)
             if conversation is None:
                 skipped[reason] += 1
             else:
                 found.append(conversation)
+    except UnicodeDecodeError as error:
+        raise Refusal(f"'{path.name}' is not UTF-8: {error.reason}. Prepare the data again.") from None
     if not found:
         why = ", ".join(f"{count} {reason}" for reason, count in skipped.items()) or "it is empty"
         raise Refusal(f"The file '{path.name}' has no conversation to measure: {why}. Prepare the data again.")
@@ -67,6 +68,13 @@ def cluster_of(messages: list[Message], prompt: str = "") -> str:
     first = next((str(message["content"]) for message in messages if message.get("role") == "user"), prompt)
     words = _BETWEEN_WORDS.sub(" ", unicodedata.normalize("NFKC", first).casefold()).strip()
     return hashlib.sha256((words or first).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield number, line
 
 
 def _conversation(path: Path, number: int, line: str) -> tuple[str, Conversation | None]:

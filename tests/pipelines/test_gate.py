@@ -1,0 +1,252 @@
+"""The whole step on tiny models, and what it says when something is missing or broken."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.pipelines.conftest import Evaluate, distinct_rows, lines_of
+from tests.tiny_model import make_tiny_model, write_rows
+
+Arguments = Callable[..., list[str]]
+
+
+def test_all_four_files_are_written_and_hold_what_the_contract_names(
+    evaluate: Evaluate, tmp_path: Path, tiny_models: dict[str, Path], run_folder: Path
+) -> None:
+    found = evaluate(serving_model=tiny_models["serving"], run_folder=run_folder, attempt=2)
+    out = tmp_path / "evaluation"
+    assert {path.name for path in out.iterdir()} == {"metrics.json", "samples.jsonl", "files.json", "report.html"}
+    assert found["schema"] == 1
+    assert found["verdict"] in ("passed", "inconclusive")
+    assert set(found["models"]) == {"base", "tuned", "serving"}
+    assert found["gate"]["attempt"] == 2
+    assert found["gate"]["chance_of_a_false_pass"] == pytest.approx(1 - 0.95**2)
+    assert found["test"]["rows"] == found["test"]["clusters"] == 12
+    assert found["regression"]["set"] == "general_questions.jsonl"
+    assert found["regression"]["licence"] == "CC0-1.0"
+    losses = {name: each["loss"] for name, each in found["models"].items()}
+    assert found["gain"]["estimate"] == pytest.approx(losses["base"] - losses["tuned"])
+    assert found["gain_over_serving"]["estimate"] == pytest.approx(losses["serving"] - losses["tuned"])
+    assert found["gain"]["lower"] < found["gain"]["estimate"] < found["gain"]["upper"]
+    asked = found["regression"]["models"]
+    assert found["regression"]["estimate"] == pytest.approx(asked["tuned"]["loss"] - asked["base"]["loss"])
+    assert found["models"]["base"]["perplexity"] == pytest.approx(math.exp(losses["base"]))
+    assert found["models"]["base"]["tokens"] == found["models"]["serving"]["tokens"] == found["gain"]["tokens"]
+
+
+def test_samples_stand_side_by_side_with_the_data(
+    evaluate: Evaluate, tmp_path: Path, tiny_models: dict[str, Path]
+) -> None:
+    found = evaluate(samples=3)
+    samples = lines_of(tmp_path / "evaluation" / "samples.jsonl")
+    assert len(samples) == 3
+    for sample in samples:
+        assert sample["messages"][-1]["role"] == "user"
+        assert sample["reference"]
+        assert set(sample["answers"]) == {"base", "tuned"}
+        assert all(answer["tokens"] <= 6 for answer in sample["answers"].values())
+    assert set(found["generation"]) == {"data", "base", "tuned"}
+
+
+def test_a_second_run_gives_the_same_figures(evaluate: Evaluate) -> None:
+    first, second = evaluate(), evaluate()
+    assert {**first, "seconds": 0} == {**second, "seconds": 0}
+
+
+def test_a_model_against_itself_gains_nothing_and_does_not_pass(
+    evaluate: Evaluate, tiny_models: dict[str, Path]
+) -> None:
+    found = evaluate(tuned_model=tiny_models["base"])
+    assert found["gain"]["estimate"] == found["gain"]["lower"] == found["gain"]["upper"] == 0
+    assert found["regression"]["upper"] == 0
+    assert found["verdict"] == "inconclusive"
+    assert "clearly too small" in found["reasons"][0]
+
+
+def test_few_conversations_are_inconclusive_and_below_a_hundred_a_demonstration(evaluate: Evaluate) -> None:
+    found = evaluate(min_clusters=100, min_gain=-50, max_regression=50)
+    assert found["verdict"] == "inconclusive"
+    assert "12 clusters" in found["reasons"][0]
+    found = evaluate(min_clusters=10, min_gain=-50, max_regression=50)
+    assert found["verdict"] == "passed"
+    assert found["labels"] == ["demonstration: 12 clusters, at least 100 are needed to mean something"]
+
+
+def test_rows_that_cannot_be_used_are_counted_by_reason(evaluate: Evaluate, tmp_path: Path) -> None:
+    rows = distinct_rows(8)
+    rows[1]["messages"] = []
+    rows[2].pop("messages")
+    rows[3]["messages"] = rows[3]["messages"][:1]
+    rows[4]["messages"][1]["content"] = None
+    rows[5]["messages"][0]["content"] = "long " * 300
+    found = evaluate(test_file=write_rows(tmp_path / "mixed.jsonl", rows), max_seq_length=120)
+    assert found["test"]["rows"] == 3
+    assert found["test"]["skipped"] == {
+        "cut before the first answer": 1,
+        "with a message that is no text": 1,
+        "without an answer of the assistant": 1,
+        "without messages": 2,
+    }
+
+
+def test_a_cut_conversation_counts_and_is_said(evaluate: Evaluate) -> None:
+    found = evaluate(max_seq_length=60)
+    assert found["test"]["limit"] == 60
+    assert 0 < found["test"]["cut"] < found["test"]["rows"]
+
+
+def test_an_own_regression_set_takes_the_place_of_the_packaged_one(evaluate: Evaluate, tmp_path: Path) -> None:
+    own = write_rows(tmp_path / "own.jsonl", distinct_rows(5))
+    found = evaluate(regression_file=own)["regression"]
+    assert (found["set"], found["clusters"]) == ("own.jsonl", 5)
+    assert found["licence"] != "CC0-1.0"
+
+
+def test_broken_weights_are_a_no_in_words_and_never_nan_in_json(
+    evaluate: Evaluate, tmp_path: Path, tiny_models: dict[str, Path]
+) -> None:
+    import numpy as np
+    from safetensors.numpy import load_file, save_file
+
+    broken = Path(shutil.copytree(tiny_models["tuned"], tmp_path / "broken"))
+    weights = broken / "data" / "model" / "model.safetensors"
+    tensors = load_file(weights)
+    tensors["model.norm.weight"] = np.full_like(tensors["model.norm.weight"], np.nan)
+    save_file(tensors, weights, metadata={"format": "pt"})
+    found = evaluate(tuned_model=broken)
+    assert found["verdict"] == "inconclusive"
+    assert "weights are broken" in found["reasons"][0]
+    assert found["gain"]["estimate"] is None
+    assert "NaN" not in (tmp_path / "evaluation" / "metrics.json").read_text()
+
+
+def _without(folder: Path, target: Path, *names: str) -> Path:
+    copy = Path(shutil.copytree(folder, target))
+    for name in names:
+        path = copy / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return copy
+
+
+def _without_template(folder: Path, target: Path) -> Path:
+    copy = Path(shutil.copytree(folder, target))
+    file = copy / "data" / "tokenizer" / "tokenizer_config.json"
+    settings = json.loads(file.read_text())
+    del settings["chat_template"]
+    file.write_text(json.dumps(settings))
+    return copy
+
+
+def _refused(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> str:
+    from evaluation.__main__ import main
+
+    assert main(arguments) == 1
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def test_bad_models_are_refused_in_one_sentence_that_names_them(
+    arguments: Arguments, tmp_path: Path, tiny_models: dict[str, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    tuned = tiny_models["tuned"]
+    weights = "data/model/model.safetensors"
+    damaged = _without(tuned, tmp_path / "damaged")
+    (damaged / weights).write_bytes(b"no tensors")
+    sharded = _without(tuned, tmp_path / "sharded")
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
+    (sharded / "data/model/model.safetensors.index.json").write_text(json.dumps(index))
+    other = _without(tuned, tmp_path / "other")
+    (other / "MLmodel").write_text("flavors: {sklearn: {}}\n")
+    cases = {
+        "there is no folder": tmp_path / "nothing",
+        "holds no weights": _without(tuned, tmp_path / "w", weights),
+        "no tokenizer": _without(tuned, tmp_path / "t", "data/tokenizer"),
+        "holds no 'config.json'": _without(tuned, tmp_path / "c", "data/model/config.json"),
+        "no chat template": _without_template(tuned, tmp_path / "n"),
+        "cannot be loaded": damaged,
+        "model-2.safetensors": sharded,
+        "has the flavors ['sklearn']": other,
+    }
+    for expected, folder in cases.items():
+        said = _refused(arguments(tuned_model=folder), capfd)
+        assert expected in said
+        assert "tuned_model" in said
+
+
+def test_bad_files_and_arguments_are_refused(
+    arguments: Arguments, tmp_path: Path, tiny_models: dict[str, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    empty = write_rows(tmp_path / "empty.jsonl", [])
+    torn = tmp_path / "torn.jsonl"
+    torn.write_text('{"messages": [')
+    alien = tmp_path / "alien.jsonl"
+    alien.write_bytes('{"prompt": "\u00e9"}\n'.encode("latin-1"))
+    no_answers = write_rows(tmp_path / "questions.jsonl", [{"messages": [{"role": "user", "content": "?"}]}])
+    cases = {
+        "There is no file": {"test_file": tmp_path / "absent.jsonl"},
+        "it is empty": {"test_file": empty},
+        "Line 1 of 'torn.jsonl' is not JSON": {"test_file": torn},
+        "not UTF-8": {"test_file": alien},
+        "1 without an answer of the assistant": {"test_file": no_answers},
+        "'empty.jsonl'": {"regression_file": empty},
+        "base model": {"base_model": None},
+        "either base_model or huggingface_id": {"huggingface_id": "a/b"},
+        "'SmolLM2' is no model id": {"base_model": None, "huggingface_id": "SmolLM2"},
+    }
+    for expected, changed in cases.items():
+        assert expected in _refused(arguments(**changed), capfd), expected
+
+
+def test_a_full_disk_is_said_with_the_file(
+    arguments: Arguments, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    write_text = Path.write_text
+
+    def full(path: Path, *given: object, **named: object) -> int:
+        if path.name == "files.json":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return write_text(path, *given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "write_text", full)
+    said = _refused(arguments(), capfd)
+    assert "No space left on device" in said
+    assert "files.json" in said
+    assert not (tmp_path / "evaluation" / "metrics.json").exists()
+
+
+def test_another_tokenizer_is_compared_over_the_same_text_and_that_is_said(evaluate: Evaluate, tmp_path: Path) -> None:
+    other = make_tiny_model(tmp_path / "other", seed=5)
+    file = other / "data" / "tokenizer" / "tokenizer.json"
+    content = json.loads(file.read_text())
+    content["model"]["merges"] = ["I t", "i s"]
+    for token in ("It", "is"):
+        content["model"]["vocab"][token] = len(content["model"]["vocab"])
+    file.write_text(json.dumps(content))
+    config = other / "data" / "model" / "config.json"
+    settings = json.loads(config.read_text())
+    size = len(content["model"]["vocab"])
+    _grow(other / "data" / "model" / "model.safetensors", size)
+    config.write_text(json.dumps({**settings, "vocab_size": size}))
+    found = evaluate(tuned_model=other)
+    assert found["gain"]["same_tokens"] is False
+    assert any("tokenizers differ" in label for label in found["labels"])
+    assert found["models"]["tuned"]["tokens"] < found["models"]["base"]["tokens"]
+    assert found["gain"]["tokens"] == found["models"]["base"]["tokens"]
+
+
+def _grow(weights: Path, size: int) -> None:
+    import numpy as np
+    from safetensors.numpy import load_file, save_file
+
+    tensors = load_file(weights)
+    table = tensors["model.embed_tokens.weight"]
+    tensors["model.embed_tokens.weight"] = np.vstack([table, table[: size - len(table)]])
+    save_file(tensors, weights, metadata={"format": "pt"})
