@@ -25,26 +25,30 @@ def parser() -> cli.Parser:
     flags.add_argument("--again", action="store_true", help="make a new job although this run has one")
     flags.add_argument("--attach", metavar="JOB", help="only watch this job")
     flags.add_argument("--evaluate", metavar="JOB", help="gate this finished job anew, without training again")
+    flags.add_argument("--cancel", metavar="JOB", help="cancel this job and say what it has cost")
     flags.add_argument("--cpu-cluster", metavar="NAME", help="cluster of the role cpu (else the stack's)")
     flags.add_argument("--gpu-cluster", metavar="NAME", help="cluster of the role gpu (else the stack's)")
     flags.acceptance_flags()
     flags.dry_run_flag()
     flags.waiting_flags()
+    flags.add_argument(
+        "--queue-timeout", type=cli.positive, metavar="MINUTES", help="stop waiting when it queues for so long (code 4)"
+    )
     flags.workspace_flags()
     return flags
 
 
 def run(options: argparse.Namespace) -> cli.Result:
     _check(options)
-    from tunestack import connect, data_folder, evaluation_job, job_report, recipe, submission
-    from tunestack.run_history import RunHistory
+    from tunestack import cancelling, connect, data_folder, evaluation_job, recipe, submission
 
     places = submission.Places(PIPELINES / "evaluate", PIPELINES / "serve")
     if options.evaluate:
         return evaluation_job.run(options, places)
     if options.attach:
-        connection = connect.connect(options)
-        return job_report.watch(RunHistory(connection), options.attach, options)
+        return submission.attach(connect.connect(options), options)
+    if options.cancel:
+        return cancelling.cancel(connect.connect(options), options.cancel)
     found = recipe.read(options.recipe, options.settings)
     data = data_folder.read(options.data)
     return submission.run(connect.connect(options), found, data, places, options)
@@ -52,11 +56,17 @@ def run(options: argparse.Namespace) -> cli.Result:
 
 def _check(options: argparse.Namespace) -> None:
     """Flags that go together, and flags that do not."""
-    alone = [flag for flag in ("attach", "evaluate") if getattr(options, flag)]
+    alone = [flag for flag in ("attach", "evaluate", "cancel") if getattr(options, flag)]
     if len(alone) > 1:
-        raise UsageError(f"--{alone[0]} and --{alone[1]} were given together", fix="Give one of them")
+        raise UsageError(f"{' and '.join(f'--{flag}' for flag in alone)} were given together", fix="Give one of them")
     if not alone and not (options.recipe and options.data):
-        raise UsageError("--recipe and --data are needed, or --attach, or --evaluate")
+        raise UsageError("--recipe and --data are needed, or --attach, --evaluate or --cancel with a job")
+    if alone == ["evaluate"]:
+        return
+    given = {"--recipe": options.recipe, "--data": options.data, "--set": options.settings, "--again": options.again}
+    extra = [flag for flag, value in given.items() if alone and value]
+    if extra:
+        raise UsageError(f"--{alone[0]} takes a job that is there, and {', '.join(extra)} would make one")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ What the model was trained with comes from the job itself; only `evaluation` and
 from __future__ import annotations
 
 import argparse
-import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from tunestack import (
     connect,
     evaluation_step,
     finetune_pipeline,
+    job_name,
     recipe,
     run_folder,
     run_key,
@@ -42,7 +42,6 @@ EVALUATES = "evaluates"
 _NEEDED = ("base_model", "data_hash", "test_hash")
 _KEPT = ("recipe", "base_model", "component", "data", "data_source", "data_hash", "test_hash", "stack")
 _ALLOWED = ("evaluation", "compute.evaluate")
-_ARM_ID = re.compile(r"(?:azureml:/?)?(/subscriptions/.+/workspaces/(?P<workspace>[^/]+)/jobs/(?P<job>[^/]+))", re.I)
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def run(options: argparse.Namespace, places: submission.Places) -> cli.Result:
     wanted = recipe.read(options.recipe, options.settings) if options.recipe else None
     connection = connect.connect(options)
     history = RunHistory(connection)
-    job = job_name(connection, options.evaluate)
+    job = job_name.find(history, options.evaluate)
     body = trained(history, job)
     ran = run_folder.of_job(connection, body)
     asked = _asked(ran.recipe, wanted, () if wanted else options.settings)
@@ -102,27 +101,9 @@ def run(options: argparse.Namespace, places: submission.Places) -> cli.Result:
     return result
 
 
-def job_name(connection: Connection, text: str) -> str:
-    """A job's name from its name or its ARM id; one of another workspace is refused."""
-    found = _ARM_ID.fullmatch(text.strip())
-    if found is None:
-        return text.strip()
-    here = connection.workspace.name
-    if f"{connection.workspace.path}/jobs/".lower() != found[1].lower().removesuffix(found["job"].lower()):
-        raise UsageError(
-            f"job '{found['job']}' is one of workspace '{found['workspace']}', and this is workspace '{here}'",
-            fix=f"Name that workspace with --workspace-name {found['workspace']} and its flags, or select its stack",
-        )
-    return found["job"]
-
-
 def trained(history: RunHistory, job: str) -> dict[str, Any]:
     """The body of a job whose model can be gated. Every reason why it cannot is an error of its own kind."""
-    body = history.job(job)
-    if body is None:
-        raise UsageError(
-            f"job '{job}' does not exist in this workspace", fix="Its name is what submit_finetune printed"
-        )
+    body = history.job(job) or {"properties": {}}
     properties = body["properties"]
     tags = properties.get("tags") or {}
     if tags.get(EVALUATES):

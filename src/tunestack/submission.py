@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunestack import cli, evaluation_step, finetune, gate, job_report, preflight, preflight_inputs, run_key, watch
+from tunestack import cli, evaluation_step, finetune, gate, job_name, job_report, preflight, preflight_inputs, run_key
+from tunestack import watch as watching
 from tunestack.connect import Connection
 from tunestack.data_folder import DataFolder
 from tunestack.errors import GateSaidNo
@@ -43,6 +44,19 @@ def run(
         if job is None:
             return _new(connection, found, data, plan, places, taken_on, options)
     return _known(connection, history, job, found, places, options)
+
+
+def attach(connection: Connection, options: argparse.Namespace) -> cli.Result:
+    """The end of a job that is there, and the gate's verdict where the job has a gate."""
+    history = RunHistory(connection)
+    job = job_name.find(history, options.attach)
+    properties = (history.job(job) or {}).get("properties") or {}
+    of = str((properties.get("tags") or {}).get(gate.EVALUATES) or "")
+    if gate.OUTPUT not in (properties.get("outputs") or {}):
+        return job_report.watch(history, job, options)
+    result, verdict = watched(connection, history, job, options, of=of)
+    verdict.require(shown=shown(result, options))
+    return result
 
 
 def watched(
@@ -121,7 +135,7 @@ def _known(
     name, status = str(job["name"]), str(job["properties"].get("status"))
     if status in finetune.BADLY:
         cli.note(f"job '{name}' ran this very training and ended as {status}; --again makes a new one")
-        raise watch.failure(history, history.run(name))
+        raise watching.failure(history, history.run(name))
     cli.note(
         f"job '{name}' {'ran' if status == 'Completed' else 'runs'} this very training with this data; "
         "--again makes a new one"

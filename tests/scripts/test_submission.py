@@ -1,0 +1,285 @@
+"""From submission to verdict and back again, with a step that trains nothing and a gate whose word depends on min_gain.
+
+The pipeline is the real one of `submit_finetune`, through the real SDK; only what its two nodes do is stood in for.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.scripts.conftest import RECIPE, ROOT, Ended, Stack
+from tunestack import cli, preflight, registry
+from tunestack.parameters import Input
+from tunestack.preflight import Report
+from tunestack.run_history import RunHistory
+
+CONTENT = yaml.safe_load(RECIPE.read_text())
+PARAMETERS = [*CONTENT["training"], *CONTENT["optimization"], "number_of_gpu_to_use_finetuning"]
+COMPUTES = [f"compute_{part}" for part in ("model_import", "preprocess", "finetune")]
+ENVIRONMENT = "azureml://registries/azureml/environments/acft-hf-nlp-gpu/versions/112"
+TRAIN = {
+    "type": "command",
+    "name": "train",
+    "version": "1",
+    "inputs": {
+        **{f"{split}_file_path": {"type": "uri_file"} for split in ("train", "validation", "test")},
+        "mlflow_model_path": {"type": "mlflow_model"},
+        **{name: {"type": "string", "optional": True} for name in (*PARAMETERS, *COMPUTES)},
+    },
+    "outputs": {"mlflow_model_folder": {"type": "mlflow_model"}},
+    "environment": ENVIRONMENT,
+    "command": "cp ${{inputs.train_file_path}} ${{outputs.mlflow_model_folder}}/MLmodel",
+}
+GATE = ("min_gain", "max_regression", "min_clusters", "max_rows", "samples", "max_new_tokens", "max_seq_length")
+JUDGE = {
+    "type": "command",
+    "name": "judge",
+    "version": "1",
+    "inputs": {
+        "test_file": {"type": "uri_file"},
+        **{name: {"type": "mlflow_model", "optional": True} for name in ("base_model", "serving_model")},
+        "tuned_model": {"type": "mlflow_model"},
+        "regression_file": {"type": "uri_file", "optional": True},
+        "run_folder": {"type": "uri_folder", "optional": True},
+        **{name: {"type": "string", "optional": True} for name in ("training_run", "huggingface_id")},
+        **{name: {"type": "number", "default": 0.0} for name in (*GATE, "attempt", "seed")},
+    },
+    "outputs": {"evaluation": {"type": "uri_folder"}},
+    "code": "code",
+    "environment": ENVIRONMENT,
+    "command": "python judge.py ${{inputs.test_file}} ${{inputs.min_gain}} ${{inputs.attempt}} ${{inputs.max_rows}} "
+    "${{outputs.evaluation}} $[[${{inputs.run_folder}}]]",
+}
+CODE = """
+import hashlib, json, pathlib, sys
+test, least, attempt, rows, out, about = sys.argv[1:7]
+passed = float(least) < 0.3
+gate = {"min_gain": float(least), "max_regression": 0.05, "min_clusters": 30, "attempt": int(float(attempt))}
+if float(rows) == 13:
+    sys.exit("thirteen rows are unlucky")
+pathlib.Path(out, "metrics.json").write_text(json.dumps({
+    "schema": 1, "verdict": "passed" if passed else "inconclusive", "reasons": [] if passed else ["too small a gain"],
+    "labels": [], "gate": gate, "gain": {"estimate": 0.4, "lower": 0.3, "upper": 0.5, "clusters": 99},
+    "regression": {"estimate": 0.0, "lower": -0.01, "upper": 0.01, "clusters": 99},
+    "test": {"sha256": hashlib.sha256(pathlib.Path(test).read_bytes()).hexdigest(), "rows": 9, "clusters": 9},
+    "files": {"bytes": 1, "count": 1, "sha256": "0" * 64},
+}))
+"""
+Submit = Callable[..., Ended]
+
+
+@pytest.fixture
+def pipelines(tmp_path: Path) -> Path:
+    folder = tmp_path / "pipelines"
+    (folder / "evaluate" / "code").mkdir(parents=True)
+    (folder / "evaluate" / "component.yml").write_text(yaml.safe_dump(JUDGE))
+    (folder / "evaluate" / "code" / "judge.py").write_text(CODE)
+    shutil.copytree(ROOT / "pipelines" / "serve", folder / "serve")
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Rows of this test's own, so that attempts of other tests do not count."""
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    for split, count in (("train", 12), ("validation", 2), ("test", 3)):
+        rows = [
+            {
+                "prompt": f"{split} {number}",
+                "prompt_id": f"{number:064x}",
+                "messages": [{"content": tmp_path.name, "role": "user"}, {"content": "b", "role": "assistant"}],
+            }
+            for number in range(count)
+        ]
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, data: Path) -> Path:
+    file = tmp_path / f"r-{tmp_path.name.replace('_', '-')[:30]}.yml"
+    file.write_text(yaml.safe_dump({**CONTENT, "data": {"source": str(data), "percent": 100}}))
+    return file
+
+
+@pytest.fixture
+def submit(stack: Stack, pipelines: Path, recipe: Path, data: Path, capsys: Any, monkeypatch: Any) -> Submit:
+    """`submit_finetune` with a stand-in for the registry's component, our step, and preflight; stack is the tests'."""
+    from azure.ai.ml import load_component
+
+    folder = pipelines.parent / "train"
+    folder.mkdir()
+    (folder / "component.yml").write_text(yaml.safe_dump(TRAIN))
+    component = load_component(folder / "component.yml")
+
+    def train(**inputs: Any) -> Any:
+        node = component(**inputs)
+        node.compute = "cpu"
+        return node
+
+    known = {name: Input("string") for name in (*PARAMETERS, *COMPUTES)}
+    made = registry.Component(registry.RegistryId.parse(CONTENT["component"], "components"), known, train)
+    # A logger of the SDK keeps the stderr of the test that imported it first, and complains when that is closed.
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    monkeypatch.setattr(registry, "component", lambda *_: made)
+    monkeypatch.setattr(preflight, "run", lambda _: Report((), False, {}))
+    monkeypatch.setattr(RunHistory, "metrics", lambda *_: {})  # tracking is off, and asking for it again takes seconds
+    spec = importlib.util.spec_from_file_location("submit_finetune", ROOT / "scripts" / "submit_finetune.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.PIPELINES = pipelines
+
+    def run(*arguments: object, alone: bool = False) -> Ended:
+        given = [] if alone else ["--recipe", recipe, "--data", data]
+        capsys.readouterr()
+        code = cli.main(module.parser(), module.run, [str(one) for one in (*given, *arguments)])
+        said = capsys.readouterr()
+        return Ended(code, said.out, said.err)
+
+    return run
+
+
+def job_of(stack: Stack, name: str) -> dict[str, Any]:
+    body: dict[str, Any] = stack.cloud.arm("GET", f"{stack.workspace}/jobs/{name}?api-version=2024-01-01-preview")
+    return body["properties"]
+
+
+def test_a_run_is_trained_and_gated_once_and_found_again(submit: Submit, stack: Stack, data: Path) -> None:
+    first = submit("--json")
+    assert first.code == 0, first.err
+    record = json.loads(first.out)
+    name = record["job"]
+    assert record["gate"]["verdict"] == "passed"
+    assert "attempt 1 on this test split: a worthless model would pass by chance with 5 %" in first.err
+    job = job_of(stack, name)
+    assert set(job["jobs"]) == {"chat_completion_pipeline", "evaluate"}
+    assert set(job["outputs"]) == {"trained_model", "evaluation"}
+    tags = job["tags"]
+    wanted = {"recipe", "base_model", "component", "data", "data_hash", "test_hash", "steps", "stack", "attempt"}
+    assert wanted <= set(tags)
+    assert (tags["attempt"], tags["stack"]) == ("1", "test")
+
+    # Asked for again: the same job, at once, with its verdict; in other words, the same; dry, the same.
+    again = submit()
+    assert again.handle == name
+    assert "ran this very training with this data" in again.err
+    assert submit("--set", "description=other words", "--no-wait").handle == name
+
+    # Another gate buys no training. It is an answer of its own, and nothing passes by the old one.
+    stricter = submit("--set", "evaluation.min_gain=0.9")
+    assert (stricter.code, stricter.out.strip()) == (5, name)
+    assert "is of another gate: min_gain 0.02 in place of 0.9" in stricter.err
+    assert f"scripts/submit_finetune.py --evaluate {name} --recipe" in stricter.err
+
+    # The gate alone: another job, a second attempt, and its word is what counts from now on.
+    no = submit("--evaluate", name, "--set", "evaluation.min_gain=0.9", alone=True)
+    assert (no.code, no.out.strip()) == (5, name)
+    assert "attempt 2 on this test split: a worthless model would pass by chance with 10 %" in no.err
+    assert "too small a gain" in no.err
+    alone = job_of(stack, f"{name}-evaluation")
+    assert set(alone["jobs"]) == {"evaluate"}
+    assert {tag: alone["tags"][tag] for tag in ("evaluates", "test_hash", "attempt")} == {
+        "evaluates": name,
+        "test_hash": tags["test_hash"],
+        "attempt": "2",
+    }
+    assert submit().code == 5
+
+    # The same gate again is found; the first gate again is the job itself, whose word is older.
+    found = submit("--evaluate", name, "--set", "evaluation.min_gain=0.9", "--no-wait", "--json", alone=True)
+    assert json.loads(found.out)["evaluation_job"] == f"{name}-evaluation"
+    repeated = submit("--evaluate", name, "--again", "--json", alone=True)
+    assert repeated.code == 0, repeated.err
+    assert json.loads(repeated.out)["evaluation_job"] == f"{name}-evaluation-2"
+    assert submit().handle == name
+
+    # A new one, because somebody says so.
+    new = submit("--again")
+    assert new.handle == f"{name}-2"
+    assert "attempt 4" in new.err
+    assert submit("--no-wait").handle == f"{name}-2"
+
+
+def test_what_travels_with_a_run_is_the_recipe_as_it_ran_and_facts(submit: Submit, stack: Stack) -> None:
+    name = submit("--set", "training.seed=11", "--no-wait").handle
+    submit("--set", "training.seed=11")
+    job = job_of(stack, name)
+    place = stack.cloud.cloud.state / "blobs"
+    (recipe,) = [
+        file
+        for file in place.rglob("recipe.yml")
+        if yaml.safe_load(file.read_text())["training"]["seed"] == 11 and str(stack.workspace)
+    ]
+    facts = json.loads(recipe.with_name("run.json").read_text())
+    assert (facts["job"], facts["attempt"], facts["workspace"], facts["stack"]) == (name, 1, "test", "test")
+    assert facts["who"] != "unknown"
+    assert job["inputs"]["run_folder"]["jobInputType"] == "uri_folder"
+    assert json.loads(recipe.with_name("preflight.json").read_text())["findings"] == []
+
+
+def test_a_gate_that_fails_fails_the_job_and_again_is_offered(submit: Submit) -> None:
+    failed = submit("--set", "evaluation.max_rows=13")
+    said = failed.failed(4)
+    assert "step 'evaluate' failed" in said
+    assert "thirteen rows" in failed.err
+    known = submit("--no-wait")
+    assert "ended as Failed; --again makes a new one" in known.err
+    assert known.code == 4
+
+
+def test_a_cancelled_run_is_said_so_and_a_newer_one_counts(submit: Submit, stack: Stack) -> None:
+    name = submit("--no-wait").handle
+    ended = submit("--cancel", name, alone=True)
+    if ended.code == 0:  # it had not ended by itself
+        known = submit()
+        assert known.code == 4
+        assert "ended as Canceled; --again makes a new one" in known.err
+        assert submit("--again").handle == f"{name}-2"
+        assert submit("--no-wait").handle == f"{name}-2"
+
+
+def test_a_model_that_serves_and_has_the_same_base_is_compared_with(submit: Submit, stack: Stack, monkeypatch) -> None:
+    from tunestack import serving_model
+    from tunestack.endpoint import Deployment
+
+    served = Deployment("green", f"{stack.workspace}/models/m/versions/3", "Succeeded", {}, {})
+    base = {"base_model": CONTENT["base_model"]}
+    of = serving_model._of
+    assert of(replace(served, tags=base), CONTENT["base_model"]).model == "azureml:m:3"
+    assert "another base ('unknown')" in of(served, CONTENT["base_model"]).note
+    registry_model = replace(served, model="azureml://registries/shared/models/m/versions/3", tags=base)
+    assert of(registry_model, CONTENT["base_model"]).model == ""
+    found = serving_model.Serving("azureml:m:3", "compared with 'm:3'")
+    monkeypatch.setattr(serving_model, "find", lambda *_: found)
+    planned = submit("--dry-run", "--json")
+    assert json.loads(planned.out)["assets"]["serving_model"] == "azureml:m:3"
+
+
+def test_a_model_of_the_hub_goes_by_its_id_and_brings_its_config(
+    submit: Submit, recipe: Path, tmp_path: Path, monkeypatch
+) -> None:
+    (tmp_path / "chat.json").write_text('{"chat_special_tokens": {}}')
+    content = yaml.safe_load(recipe.read_text())
+    recipe.write_text(yaml.safe_dump({**content, "base_model": "hub:own/model", "finetune_config": "chat.json"}))
+    said = submit("--dry-run").failed(2)
+    assert "takes no finetune_config" in said
+    component = registry.component(None, None)  # type: ignore[arg-type]
+    component.inputs["finetune_config_path"] = Input("uri_file")  # type: ignore[index]
+    record = json.loads(submit("--dry-run", "--json").out)
+    assert record["inputs"]["huggingface_id"] == record["gate"]["huggingface_id"] == "own/model"
+    assert record["assets"]["finetune_config"] == str(tmp_path / "chat.json")
+    assert "base_model" not in record["assets"]
+    assert record["tags"]["base_model"] == "hub:own/model"
