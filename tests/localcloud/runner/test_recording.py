@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from localcloud.runner.runs import runs_of
 from localcloud.tracking import tracking_of
-from tests.localcloud.runner.conftest import WORKSPACE, Jobs, Maker, runs
+from tests.localcloud.runner.conftest import ENVIRONMENT, WORKSPACE, Jobs, Maker, runs
 
 TRAIN = """
 import mlflow, pathlib
@@ -57,8 +59,62 @@ def test_jobs_and_clients_are_recorded_in_one_mlflow_server(tracked_jobs: Jobs, 
     assert mlflow.get_run(mine.info.run_id).data.metrics == {"score": 3.0}
     assert [each.path for each in mlflow.MlflowClient().list_artifacts(mine.info.run_id)] == ["mine.txt"]
 
+    check_a_steps_parameters_and_metrics(jobs)
+
     page = tracking_of(jobs.cloud.cloud).page
     assert jobs.client.jobs.get(done.name).studio_url.startswith(f"{page}/#/experiments/{run.info.experiment_id}/runs/")
+
+
+TUNE = """
+from localcloud.components.chat_completion.metrics import Metrics
+Metrics.from_environment().log({"loss": 0.5}, 3)
+"""
+
+
+def check_a_steps_parameters_and_metrics(jobs: Jobs) -> None:
+    """A step's inputs are its run's parameters; what the published fine-tune logs is on the pipeline's run as well."""
+    import mlflow
+    from azure.ai.ml import Input, command, dsl
+
+    step = command(
+        command="python tune.py; echo ${{inputs.rate}}",
+        code=jobs.code(tune=TUNE),
+        environment=ENVIRONMENT,
+        inputs={"rate": Input(type="number"), "seed": Input(type="integer", default=42)},
+    ).component
+
+    @dsl.pipeline(default_compute="cpu-cluster")
+    def whole(rate=0.25):
+        tune = step(rate=rate)  # noqa: F841 the variable's name becomes the node's
+
+    done = jobs.run(whole())
+    (child,) = jobs.client.jobs.list(parent_job_name=done.name)
+    of_step, of_whole = mlflow.get_run(child.name), mlflow.get_run(done.name)
+    assert of_step.data.params == {"rate": "0.25", "seed": "42"}
+    assert of_whole.data.params == {"rate": "0.25"}
+    assert of_step.data.metrics == of_whole.data.metrics == {"loss": 0.5}
+    assert of_step.data.tags["mlflow.parentRunId"] == done.name
+
+
+def test_a_step_leaves_properties_on_its_run_and_on_the_pipelines(jobs: Jobs, command_job: Maker) -> None:
+    from azure.ai.ml import dsl
+
+    said = {"run": {"showMetricsAtRoot": "true"}, "root": {"PipelineType": "Finetune", "tokens": 12}}
+    step = command_job(f"echo '{json.dumps(said)}' > $LOCALCLOUD_PROPERTIES").component
+    broken = command_job("echo nonsense > $LOCALCLOUD_PROPERTIES").component
+
+    @dsl.pipeline(default_compute="cpu-cluster")
+    def whole():
+        step()
+        broken()
+
+    done = jobs.run(whole())
+    assert done.status == "Completed"
+    found = {run.node: run for run in runs_of(jobs.cloud.cloud).family(WORKSPACE, done.name)}
+    root = found.pop(None)
+    assert {name: root.properties[name] for name in said["root"]} == {"PipelineType": "Finetune", "tokens": "12"}
+    assert [run.properties for run in found.values() if run.properties] == [{"showMetricsAtRoot": "true"}]
+    assert jobs.client.jobs.get(done.name).properties["PipelineType"] == "Finetune"
 
 
 def test_without_mlflow_a_job_runs_and_the_tracking_address_says_so(jobs: Jobs, command_job: Maker) -> None:

@@ -145,16 +145,78 @@ def test_only_so_many_checkpoints_are_kept_and_each_is_whole(folders: Folders) -
         "checkpoint_done.txt"}  # fmt: skip
 
 
-def test_early_stopping_stops_and_the_best_weights_are_the_ones_saved(folders: Folders, tmp_path: Path) -> None:
-    """A rate so high that every evaluation after the first is worse."""
-    wild = dataclasses.replace(LORA, learning_rate=50.0, apply_early_stopping=True, early_stopping_patience=1)
+def test_early_stopping_ends_at_the_first_evaluation_that_is_no_better_and_the_best_weights_come_out(
+    folders: Folders, tmp_path: Path
+) -> None:
+    """A rate so high that the evaluations get worse; without early stopping all twenty steps are done."""
+    import torch
+
+    wild = dataclasses.replace(LORA, learning_rate=1.0, max_steps=20, lr_scheduler_type="constant")
+    whole = Kept()
+    finetune.finetune(dataclasses.replace(folders, output=tmp_path / "whole"), wild, whole)
+    losses = [whole.values["eval_loss", step] for step in range(2, 21, 2)]
+    first_worse = next(index for index in range(1, 10) if losses[index] >= min(losses[:index]))
+    assert first_worse < 9, "else nothing is stopped early"
+
     metrics = Kept()
-    finetune.finetune(folders, wild, metrics)
-    losses = {step: value for (name, step), value in metrics.values.items() if name == "eval_loss" and step}
-    last = max(losses)
-    best = min(losses, key=lambda step: losses[step])
-    assert last < 6 or best == last
-    assert json.loads((folders.output / "run_properties.json").read_text())["root"]["best_metric"] == str(losses[best])
+    finetune.finetune(folders, dataclasses.replace(wild, apply_early_stopping=True), metrics)
+    found = {step: value for (name, step), value in metrics.values.items() if name == "eval_loss" and step}
+    assert list(found.values()) == losses[: first_worse + 1]
+    best = min(found, key=lambda step: found[step])
+    assert best == 2 * first_worse
+    assert json.loads((folders.output / "run_properties.json").read_text())["root"]["best_metric"] == str(found[best])
+    finetune.finetune(
+        dataclasses.replace(folders, output=tmp_path / "best"), dataclasses.replace(wild, max_steps=best), Kept()
+    )
+    mine, theirs = weights_of(folders.output), weights_of(tmp_path / "best")
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+
+def test_a_gain_below_the_threshold_is_none_and_patience_counts_evaluations(
+    folders: Folders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every evaluation is better than the one before, none by as much as is asked; the best is the last."""
+    asked = dataclasses.replace(
+        LORA, max_steps=12, apply_early_stopping=True, early_stopping_patience=2, early_stopping_threshold=10.0
+    )
+    metrics = Kept()
+    finetune.finetune(folders, asked, metrics)
+    found = {step: value for (name, step), value in metrics.values.items() if name == "eval_loss"}
+    assert list(found) == [0, 2, 4, 6], "the first evaluation counts as a gain, the next two do not"
+    assert found[6] < found[4] < found[2]
+    assert "Stopped early: no better loss in 2 evaluations." in capsys.readouterr().out
+    assert json.loads((folders.output / "run_properties.json").read_text())["root"]["best_metric"] == str(found[6])
+
+
+def test_a_restart_without_resuming_starts_over_and_ends_as_the_first_would_have(
+    folders: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = Kept()
+    finetune.finetune(dataclasses.replace(folders, output=tmp_path / "whole"), LORA, whole)
+
+    def kill_at_four(values: Mapping[str, float], step: int) -> None:
+        if "checkpoint_save_step" in values and step == 4:
+            raise Killed
+
+    with pytest.raises(Killed):
+        finetune.finetune(folders, LORA, Kept(watch=kill_at_four))
+    again = Kept()
+    finetune.finetune(folders, LORA, again)
+    assert "resume_from_checkpoint is false: 2 checkpoints of an earlier start are removed" in capsys.readouterr().out
+    timings = ("runtime", "per_second")
+    losses = [
+        {key: value for key, value in kept.values.items() if not any(part in key[0] for part in timings)}
+        for kept in (whole, again)
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_max_steps_wins_over_epochs_in_both_directions(folders: Folders) -> None:
+    for steps, epochs in ((2, 3), (7, 1)):
+        metrics = Kept()
+        asked = dataclasses.replace(LORA, max_steps=steps, num_train_epochs=epochs, evaluation_strategy="disable")
+        finetune.finetune(folders, asked, metrics)
+        assert max(step for _, step in metrics.values) == steps
 
 
 @pytest.mark.parametrize("scheduler", ["cosine", "constant_with_warmup"])
