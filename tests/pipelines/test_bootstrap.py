@@ -1,0 +1,133 @@
+"""Bounds that hold: against simulated models whose true gain is known, with the clusters and tails that losses have."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from evaluation.bootstrap import CONFIDENCE, by_cluster, drawn_at, interval
+
+TOKENS = 40.0
+
+
+def _tails(chance: np.random.Generator, count: int, kind: str) -> np.ndarray:
+    """Differences per token with mean zero: what a worthless model gains over its base, by conversation."""
+    if kind == "normal":
+        return chance.normal(0, 1, count)
+    if kind == "heavy":
+        return chance.standard_t(3, count)
+    if kind == "skewed":
+        return -(chance.lognormal(0, 0.6, count) - math.exp(0.18))
+    rare = chance.random(count) < 0.1  # one conversation in ten is much worse, the others are a little better
+    return np.where(rare, -0.9, 0.1) + chance.normal(0, 0.3, count)
+
+
+def _false_passes(kind: str, clusters: int, models: int, resamples: int, seed: int, *, by_rows: bool = False) -> int:
+    """How many worthless models pass a gate that asks for any gain at all; `by_rows` draws rows, wrongly."""
+    chance = np.random.default_rng(seed)
+    passed = 0
+    for model in range(models):
+        rows = chance.geometric(0.6, clusters)
+        place = np.repeat(np.arange(clusters), rows)
+        tokens = np.ceil(TOKENS * chance.lognormal(0, 0.8, clusters))[place]
+        differences = 0.1 * tokens * _tails(chance, clusters, kind)[place]
+        names = np.arange(len(place)) if by_rows else place
+        found = interval(differences, tokens, names.astype(str), seed=model, resamples=resamples)
+        assert found.lower is not None
+        passed += found.lower > 0
+    return passed
+
+
+def _nominal(models: int) -> float:
+    """The most passes that 5 % allow, with three of its standard errors for the luck of the simulation."""
+    share = 1 - CONFIDENCE
+    return models * share + 3 * math.sqrt(models * share * (1 - share))
+
+
+@pytest.mark.parametrize("kind", ["normal", "heavy", "skewed", "rare"])
+def test_at_a_hundred_clusters_a_worthless_model_passes_no_more_often_than_promised(kind: str) -> None:
+    models = 150
+    assert _false_passes(kind, 100, models, 400, seed=11) <= _nominal(models)
+
+
+def test_drawing_rows_would_pass_more_than_promised() -> None:
+    """The simulation can fail: this is what the clusters are for."""
+    assert _false_passes("normal", 100, 150, 400, seed=11, by_rows=True) > _nominal(150)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("clusters", [100, 200, 400])
+@pytest.mark.parametrize("kind", ["normal", "heavy", "skewed", "rare"])
+def test_the_rate_of_false_passes_is_at_most_nominal(kind: str, clusters: int) -> None:
+    models = 2000
+    passed = _false_passes(kind, clusters, models, 1000, seed=clusters)
+    share = passed / models
+    error = math.sqrt(share * (1 - share) / models)
+    print(f"{kind}, {clusters} clusters: {100 * share:.1f} % pass, plus or minus {100 * error:.1f}")
+    assert share <= 1 - CONFIDENCE + 2 * error
+
+
+def test_a_true_gain_is_seen() -> None:
+    """A gate that never passes anything would hold its promise too."""
+    chance = np.random.default_rng(3)
+    passed = 0
+    for model in range(40):
+        tokens = np.ceil(TOKENS * chance.lognormal(0, 0.8, 200))
+        differences = tokens * (0.06 + 0.1 * _tails(chance, 200, "heavy"))
+        lower = interval(differences, tokens, [str(each) for each in range(200)], seed=model, resamples=400).lower
+        passed += lower is not None and lower > 0.02
+    assert passed >= 24
+
+
+def test_rows_of_one_cluster_count_as_one_observation() -> None:
+    """Ten copies of each row are no more evidence: drawing rows would make the interval three times narrower."""
+    chance = np.random.default_rng(0)
+    differences, tokens = chance.normal(1, 5, 60), np.full(60, 20)
+    names = [str(each) for each in range(60)]
+    once = interval(differences, tokens, names, seed=1)
+    copied = interval(np.tile(differences, 10), np.tile(tokens, 10), names * 10, seed=1)
+    assert copied.clusters == once.clusters == 60
+    assert copied.lower == pytest.approx(once.lower)
+    as_if_independent = interval(
+        np.tile(differences, 10), np.tile(tokens, 10), [str(each) for each in range(600)], seed=1
+    )
+    assert once.lower is not None
+    assert as_if_independent.lower is not None
+    assert as_if_independent.estimate - as_if_independent.lower < (once.estimate - once.lower) / 2
+
+
+def test_the_estimate_is_a_ratio_of_sums_and_no_mean_of_ratios() -> None:
+    found = interval([10.0, 0.0, 1.0], [10, 90, 100], ["a", "b", "c"], seed=0, resamples=100)
+    assert found.estimate == pytest.approx(11 / 200)
+
+
+def test_the_same_seed_gives_the_same_bounds_and_order_does_not_matter() -> None:
+    chance = np.random.default_rng(5)
+    differences, tokens = chance.normal(0, 1, 50), chance.integers(1, 90, 50)
+    names = [f"c{each % 20}" for each in range(50)]
+    one = interval(differences, tokens, names, seed=7, resamples=500)
+    order = chance.permutation(50)
+    again = interval(differences[order], tokens[order], [names[each] for each in order], seed=7, resamples=500)
+    assert again.lower == pytest.approx(one.lower)
+    assert interval(differences, tokens, names, seed=8, resamples=500).lower != one.lower
+
+
+def test_one_cluster_has_no_bounds_and_equal_models_have_none_apart() -> None:
+    single = interval([1.0, 2.0], [3, 4], ["a", "a"], seed=0)
+    assert (single.lower, single.upper, single.clusters) == (None, None, 1)
+    same = interval([0.0] * 30, [5] * 30, [str(each) for each in range(30)], seed=0)
+    assert (same.estimate, same.lower, same.upper) == (0, 0, 0)
+
+
+def test_clusters_are_summed() -> None:
+    sums, sizes = by_cluster([1.0, 2.0, 4.0], [1, 2, 3], ["b", "a", "b"])
+    assert sums.tolist() == [2.0, 5.0]
+    assert sizes.tolist() == [2.0, 4.0]
+
+
+def test_few_clusters_are_held_to_more_and_many_to_no_more_than_promised() -> None:
+    levels = [drawn_at(CONFIDENCE, clusters) for clusters in (30, 100, 400, 2000, 100_000)]
+    assert levels == sorted(levels, reverse=True)
+    assert levels[1] == pytest.approx(0.9875)
+    assert levels[-1] == pytest.approx(CONFIDENCE, abs=0.0002)
