@@ -207,7 +207,7 @@ def test_a_run_is_trained_and_gated_once_and_found_again(submit: Submit, stack: 
     assert submit().handle == name
 
     # A new one, because somebody says so.
-    new = submit("--again")
+    new = submit("--again", "--no-wait")
     assert new.handle == f"{name}-2"
     assert "attempt 4" in new.err
     assert submit("--no-wait").handle == f"{name}-2"

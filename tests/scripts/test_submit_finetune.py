@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,9 +16,17 @@ CONTENT = yaml.safe_load(RECIPE.read_text())
 REGISTRY = "azureml://registries/azureml"
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The folder with the data, once some test has prepared it."""
+    return [tmp_path_factory.mktemp("prepared") / "data"]
+
+
 @pytest.fixture
-def data(script: Script, tmp_path) -> Path:
-    return Path(script("prepare_data", "--recipe", RECIPE, "--output", tmp_path / "data").handle)
+def data(script: Script, prepared: list[Path], tmp_path: Path) -> Path:
+    if not prepared[0].exists():
+        assert script("prepare_data", "--recipe", RECIPE, "--output", prepared[0]).code == 0
+    return Path(shutil.copytree(prepared[0], tmp_path / "data"))
 
 
 @pytest.fixture
@@ -68,7 +78,6 @@ def test_a_label_is_resolved_once_and_the_version_recorded(submit, recipe) -> No
         ({"base_model": f"{REGISTRY}/models/SmolLM9/versions/1"}, "base model '.*SmolLM9/versions/1' does not exist"),
         ({"base_model": f"{REGISTRY}/models/SmolLM9/labels/latest"}, "SmolLM9/labels/latest' does not exist"),
         ({"base_model": "azureml://registries/nowhere/models/M/versions/1"}, "registry 'nowhere' does not exist"),
-        ({"base_model": f"{REGISTRY}/models/Phi-3-mini-4k-instruct/versions/15"}, "archived.*--accept-archived"),
         ({"component": f"{REGISTRY}/components/chat_completion_pipeline/versions/9"}, "component '.*' does not exist"),
         ({"training": {"num_epochs": 3}}, "'num_epochs' is not an input.*'num_train_epochs'"),
         ({"training": {"num_train_epochs": 0}}, "'num_train_epochs' cannot be '0'.*minimum 1"),
@@ -76,18 +85,18 @@ def test_a_label_is_resolved_once_and_the_version_recorded(submit, recipe) -> No
         ({"training": {"number_of_gpu_to_use_finetuning": 4}}, "cannot be 4: size 'Standard_NC24ads_A100_v4' has 1"),
         ({"data": {**CONTENT["data"], "source": "hub:HuggingFaceH4/ultrachat_200k"}}, "the recipe .* wants"),
     ],
-    ids=["model", "label", "registry", "archived", "component", "parameter", "range", "enum", "gpus", "data"],
+    ids=["model", "label", "registry", "component", "parameter", "range", "enum", "gpus", "data"],
 )
 def test_what_cannot_be_is_refused_before_anything_is_sent(submit, recipe, changes, said) -> None:
-    import re
-
     assert re.search(said, submit(recipe(**changes)).failed(2))
 
 
-def test_an_archived_model_can_be_accepted_and_its_extra_defaults_are_dropped(submit, recipe) -> None:
-    ended = submit(recipe(base_model=f"{REGISTRY}/models/Phi-3-mini-4k-instruct/versions/15"), "--accept-archived")
+def test_an_archived_model_is_flagged_and_its_extra_defaults_are_dropped(submit, recipe) -> None:
+    ended = submit(recipe(base_model=f"{REGISTRY}/models/Phi-3-mini-4k-instruct/versions/15"), "--json")
     assert ended.code == 0, ended.err
-    assert "warning: base model 'Phi-3-mini-4k-instruct' is archived" in ended.err
+    (found,) = [one for one in json.loads(ended.out)["preflight"]["findings"] if one["check"] == "base-model"]
+    assert found["verdict"] == "warning"
+    assert "archived" in found["reason"]
     assert "dropped 'learning_rate_min'" in ended.err
 
 
@@ -97,13 +106,62 @@ def test_absent_clusters_are_reported_together(submit) -> None:
     assert "cluster 'neither' does not exist" in said
 
 
-def test_a_size_that_is_not_on_the_models_list_is_refused_with_the_list(submit, stack: Stack, recipe) -> None:
+def test_what_preflight_says_no_to_ends_with_5_unless_it_is_taken_on_with_a_reason(submit, stack: Stack) -> None:
     stack.cluster("wrong", "Standard_ND40rs_v2")
-    said = submit(RECIPE, "--gpu-cluster", "wrong").failed(2)
-    assert "size 'Standard_ND40rs_v2' is not on the finetune allow-list of 'SmolLM2-135M-Instruct'" in said
-    assert "Standard_NC24ads_A100_v4" in said
-    phi = recipe(base_model=f"{REGISTRY}/models/Phi-4/versions/8")
-    assert "azure_facts.yml" in submit(phi, "--gpu-cluster", "wrong").failed(2)
+    wrong = (RECIPE, "--gpu-cluster", "wrong", "--set", "budget=500")
+    said = submit(*wrong).failed(5)
+    assert "check 'training-allow-list' says error: 'Standard_ND40rs_v2' is not on the finetune list" in said
+    assert "--accept training-allow-list --why TEXT" in said
+    assert "without --why" in submit(*wrong, "--accept", "training-allow-list").failed(2)
+    assert "did you mean 'training-allow-list'" in submit(*wrong, "--accept", "training-list", "--why", "x").failed(2)
+    taken = submit(*wrong, "--accept", "training-allow-list", "--why", "a test of speed", "--json")
+    assert json.loads(taken.out)["tags"]["accepted"] == "training-allow-list: a test of speed"
+
+
+def test_a_run_above_its_budget_is_not_started(submit) -> None:
+    assert "check 'budget' says error" in submit(RECIPE, "--set", "budget=0.5").failed(5)
+
+
+def test_single_values_are_set_and_wrong_ones_named_together(submit) -> None:
+    record = json.loads(submit(RECIPE, "--set", "training.learning_rate=1e-5", "--json").out)
+    assert record["inputs"]["learning_rate"] == "1e-05"
+    said = submit(RECIPE, "--set", "trainin.seed=1", "--set", "data.percent=0").failed(2)
+    assert "did you mean 'training'?" in said
+    assert "'data.percent' cannot be 0" in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--attach", "a", "--cancel", "b"), "--attach and --cancel were given together"),
+        (("--attach", "a", "--set", "x=1"), "--attach takes a job that is there, and --set would make one"),
+        (("--evaluate", "a", "--data", "d"), "takes the test rows of the job"),
+        (("--evaluate", "a", "--set", "training.seed=1"), "changes more than the gate, and --evaluate trains nothing"),
+        (("--evaluate", "a", "--recipe", "gone.yml"), "recipe 'gone.yml' does not exist"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_named(script: Script, flags, said) -> None:
+    assert said in script("submit_finetune", *flags).failed(2)
+
+
+def test_only_a_finished_fine_tune_of_ours_can_be_evaluated(stack: Stack, script: Script, jobs: Jobs) -> None:
+    from tests.scripts.fine_tunes import TAGS
+
+    def said(job: str, code: int = 2) -> str:
+        return script("submit_finetune", "--evaluate", job).failed(code)
+
+    assert "job 'nowhere' does not exist in workspace 'test'" in said("nowhere")
+    other = f"{stack.workspace}/jobs/j".replace("/workspaces/test/", "/workspaces/prod/")
+    assert "job 'j' is one of workspace 'prod', and this is workspace 'test'" in said(other)
+    plain = said(jobs.run("true", "Completed"))
+    assert "has no output 'trained_model'" in plain
+    assert "has no tag 'test_hash'" in plain
+    assert "has no input 'test_file'" in plain
+    assert "is itself an evaluation, of job 'first'" in said(jobs.run("true", "Completed", tags={"evaluates": "first"}))
+    assert "ended as Failed" in said(jobs.run("exit 3", "Failed", "trained_model", TAGS), 4)
+    running = jobs.start("sleep 600", "trained_model", TAGS)
+    assert "has not finished" in said(running, 4)
+    jobs.cancel(running)
 
 
 def test_a_cluster_that_failed_is_said_with_the_reason(submit, stack: Stack) -> None:
