@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunestack import caller, evidence, evidence_store, gate, lineage, stored_files, watch, weights
+from tunestack import caller, evidence, evidence_store, gate, job_name, lineage, stored_files, watch, weights
 from tunestack.cli import note
 from tunestack.connect import Connection
 from tunestack.errors import EndedBadly, UsageError
@@ -71,13 +71,8 @@ class Judged(Registration):
 def plan(connection: Connection, job: str, name: str = "") -> tuple[Registration, dict[str, Any], Run]:
     """What a job's model is to be called, its body, and its run. The job must have ended well and have the output."""
     history = RunHistory(connection)
-    job = _in_workspace(connection, job)
-    body = history.job(job)
-    if body is None:
-        raise UsageError(
-            f"job '{job}' does not exist in workspace '{connection.workspace.name}'",
-            fix="Its name is what submit_finetune printed; one of another workspace is registered there",
-        )
+    job = job_name.find(history, job)
+    body = connection.arm.get(f"{connection.workspace.path}/jobs/{job}", JOB_VERSION)
     run = history.run(job)
     if run.status in ("Failed", "Canceled", "NotResponding"):
         raise watch.failure(history, run)
@@ -272,19 +267,6 @@ def _run_folder(connection: Connection, job: Mapping[str, Any]) -> Folder | None
         if "datastores/" in uri:
             return stored_files.folder(connection, uri.rstrip("/"))
     return None
-
-
-def _in_workspace(connection: Connection, job: str) -> str:
-    """The job's name, also from its id; the id of a job elsewhere is refused."""
-    place, slash, name = job.rpartition("/jobs/")
-    if not slash:
-        return job
-    if place.lower().rstrip("/") != connection.workspace.path.lower():
-        raise UsageError(
-            f"job '{job}' is of another workspace than '{connection.workspace.name}'",
-            fix="Name that one with --subscription, --resource-group and --workspace-name",
-        )
-    return name
 
 
 def _path(connection: Connection, name: str, version: str) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import argparse
 
 SIGNING_KEY, PUBLIC_KEY = "TUNESTACK_SIGNING_KEY", "TUNESTACK_PUBLIC_KEY"
+SIGNER, ISSUER = "TUNESTACK_SIGNER", "TUNESTACK_ISSUER"
 THROW_AWAY, KEY, IDENTITY = "throw-away key", "key", "identity"
 _FOLDER = Path("build/signing")
 _PRIVATE, _PUBLIC = "throw-away.key", "throw-away.pub"
@@ -108,8 +109,8 @@ def add_trust_flags(flags: argparse.ArgumentParser, *, may_be_unsigned: bool = F
     group.add_argument(
         "--public-key", type=Path, metavar="FILE", help=f"key of the signer (else {PUBLIC_KEY}, else throw-away)"
     )
-    group.add_argument("--signer", metavar="IDENTITY", help="identity that signed with --sign-as-me; needs --issuer")
-    group.add_argument("--issuer", metavar="URL", help="who vouches for that identity")
+    group.add_argument("--signer", metavar="IDENTITY", help=f"identity that signed with --sign-as-me (else {SIGNER})")
+    group.add_argument("--issuer", metavar="URL", help=f"who vouches for that identity (else {ISSUER})")
     group.add_argument("--full", action="store_true", help="read the weights and hash them again (takes minutes)")
     if may_be_unsigned:
         group.add_argument("--unsigned", action="store_true", help="take a model without evidence; needs --why")
@@ -117,9 +118,12 @@ def add_trust_flags(flags: argparse.ArgumentParser, *, may_be_unsigned: bool = F
 
 
 def signer(options: argparse.Namespace, *, production: bool) -> Signer:
-    """The signer that flags and environment ask for, else a throw-away key, made once; not for production."""
+    """The signer that flags and environment ask for, else a throw-away key, made once; not for production.
+
+    The variable may say `identity` in place of a file: workflows sign as themselves by it.
+    """
     named = options.signing_key or _from_environment(SIGNING_KEY)
-    if options.sign_as_me:
+    if options.sign_as_me or (not options.signing_key and str(named) == IDENTITY):
         return Signer(IDENTITY)
     if named:
         _readable(named, "signing key")
@@ -136,12 +140,16 @@ def signer(options: argparse.Namespace, *, production: bool) -> Signer:
 
 def trust(options: argparse.Namespace, *, production: bool) -> Trust:
     """Whom flags and environment believe, else the throw-away key of this machine; not for production."""
-    if bool(options.signer) != bool(options.issuer):
+    asked = (options.signer, options.issuer)
+    if bool(asked[0]) != bool(asked[1]):
         raise UsageError("--signer and --issuer are needed together", fix="See docs/evidence.md")
-    if options.signer and options.public_key:
+    if asked[0] and options.public_key:
         raise UsageError("--signer and --public-key were both given", fix="Give the one that signed")
-    if options.signer:
-        return Trust(IDENTITY, None, options.signer, options.issuer)
+    identity, issuer = asked if any((*asked, options.public_key)) else (os.environ.get(SIGNER), os.environ.get(ISSUER))
+    if bool(identity) != bool(issuer):
+        raise UsageError(f"{SIGNER} and {ISSUER} are needed together", fix="See docs/evidence.md")
+    if identity and issuer:
+        return Trust(IDENTITY, None, identity, issuer)
     named = options.public_key or _from_environment(PUBLIC_KEY)
     if named:
         _readable(named, "public key")

@@ -124,8 +124,8 @@ def test_a_forced_model_shows_it_on_its_deployment(deploy: Deploy, forced: str) 
     ("name", "content", "said"),
     [
         ("evidence/metrics.json", b"{}", "Hash mismatch for 'metrics.json'"),
-        ("evidence/more.json", b"{}", "Extra files found"),
-        ("evidence/recipe.yml", None, "Missing files"),
+        pytest.param("evidence/more.json", b"{}", "Extra files found", marks=pytest.mark.long),
+        pytest.param("evidence/recipe.yml", None, "Missing files", marks=pytest.mark.long),
         ("evidence.sig", None, "evidence.sig is missing"),
     ],
 )
@@ -213,10 +213,15 @@ def test_a_production_stack_believes_no_throw_away_key(
     assert "signed with a throw-away key, which no production stack believes" in said
 
 
-def test_a_signature_of_a_key_is_no_identitys(deploy: Deploy, model: str) -> None:
+@pytest.mark.long
+def test_a_signature_of_a_key_is_no_identitys(deploy: Deploy, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "--signer and --issuer are needed together" in deploy(model, "--signer", "me").failed(2)
     said = deploy(model, "--signer", "me@example.com", "--issuer", "https://accounts.example.com").failed(5)
     assert "the signature does not hold against 'me@example.com' of https://accounts.example.com" in said
+    monkeypatch.setenv("TUNESTACK_SIGNER", "a workflow")
+    assert "TUNESTACK_SIGNER and TUNESTACK_ISSUER are needed together" in deploy(model).failed(2)
+    monkeypatch.setenv("TUNESTACK_ISSUER", "https://token.example.com")
+    assert "does not hold against 'a workflow' of https://token.example.com" in deploy(model).failed(5)
 
 
 # -- a copy in the shared registry, and a deployment that comes back
@@ -243,6 +248,7 @@ def test_a_promoted_model_carries_its_evidence_along(stack: Stack, deploy: Deplo
     assert (tags["gate"], tags["evidence"]) == ("passed", model.replace(":", "-evidence:"))
 
 
+@pytest.mark.long
 def test_what_anybody_put_into_a_registry_of_ones_own_needs_evidence_too(
     deploy: Deploy, shared: str, tmp_path: Path
 ) -> None:

@@ -57,12 +57,14 @@ def test_a_model_is_copied_once_and_keeps_its_lineage(
     assert own.tags["job"]
 
 
+@pytest.mark.long
 def test_a_dry_run_copies_nothing(stack: Stack, script: Script, registry: str, model: str) -> None:
     shown = json.loads(script("promote", "--model", model, "--registry", registry, "--dry-run", "--json").out)
     assert shown["tags"]["promoted_from"] == "test/test"
     assert "copying" in script("promote", "--model", model, "--registry", registry).err
 
 
+@pytest.mark.long
 def test_a_version_of_another_job_in_the_registry_is_refused(script: Script, registry: str, model: str) -> None:
     from azure.ai.ml import MLClient
     from azure.identity import DefaultAzureCredential

@@ -141,6 +141,7 @@ def test_what_did_not_pass_is_refused_and_forced_it_says_why_and_by_whom(
     assert (found["tags"]["gain"] == "9", found["tags"]["files_sha256"] == "0") == (False, False)
 
 
+@pytest.mark.long
 def test_force_is_not_recorded_where_nothing_had_to_be_forced(stack: Stack, script: Script, passed: str) -> None:
     done = script("register_model", "--job", passed, "--name", "mild", "--force", "--why", "just in case")
     assert registered(stack, done.handle)["tags"]["gate"] == "passed"
@@ -175,7 +176,9 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize(
+    "case", ["of other test rows", *(pytest.param(case, marks=pytest.mark.long) for case in list(REFUSED)[1:])]
+)
 def test_figures_are_refused(stack: Stack, script: Script, jobs: Jobs, case: str) -> None:
     changes, said = REFUSED[case]
     name = run(jobs, FineTune(**changes))
@@ -194,6 +197,7 @@ def test_a_model_that_cannot_serve_is_refused(stack: Stack, script: Script, jobs
     assert "is missing: nothing lies at" in script("register_model", "--job", run(jobs, FineTune(model={}))).failed(2)
 
 
+@pytest.mark.long
 def test_a_job_without_a_model_is_refused(stack: Stack, script: Script, jobs: Jobs) -> None:
     name = jobs.run("true", "Completed")
     assert "has no output 'trained_model'" in script("register_model", "--job", name).failed(2)
@@ -221,7 +225,10 @@ def test_a_version_of_another_job_is_never_taken_for_this_ones(stack: Stack, scr
     ("arguments", "said"),
     [
         (("--job", "nobody"), "job 'nobody' does not exist in workspace 'test'"),
-        (("--job", "/subscriptions/1/resourceGroups/g/workspaces/w/jobs/j"), "is of another workspace than 'test'"),
+        (
+            ("--job", "/subscriptions/1/resourceGroups/g/workspaces/w/jobs/j"),
+            "job 'j' is one of workspace 'w', and this is",
+        ),
         (("--job", "j", "--force"), "--force and --why are needed together"),
         (("--job", "j", "--why", "x"), "--force and --why are needed together"),
         (("--finished", "--force", "--why", "x"), "--finished takes neither --name nor --force"),
@@ -254,7 +261,9 @@ def test_who_cannot_sign_gets_one_error_and_registers_nothing(stack: Stack, scri
         registered(stack, script(*line, "--dry-run").handle)
 
 
-@pytest.mark.parametrize("at", ["tunestack.evidence_store.to_run", "tunestack.arm.Arm.put"])
+@pytest.mark.parametrize(
+    "at", ["tunestack.arm.Arm.put", pytest.param("tunestack.evidence_store.to_run", marks=pytest.mark.long)]
+)
 def test_killed_in_the_middle_the_next_run_completes_it(
     stack: Stack, script: Script, passed: str, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
