@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import pyarrow
 
 # A batch has at most so many rows and about so many bytes, whichever is less.
-ROWS = 2000
-BYTES = 16 * 2**20
+ROWS = 1000
+BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True)
