@@ -143,7 +143,7 @@ def test_a_login_stands_right_before_every_step_that_takes_long() -> None:
         before = ""
         for step in steps(path):
             if LONG.search(step.command) and "localcloud" not in step.command:
-                assert "azure/login" in before or "cost.py" in before, step
+                assert "azure/login" in before or "preflight.py" in before, step
             before = str(step.described.get("uses") or step.command)
 
 
