@@ -80,7 +80,7 @@ class Watcher:
         self._steps: list[Run] = []
         self._ran: set[str] = set()
         self._preempted: set[str] = set()
-        self._told: list[tuple[str, int]] = []
+        self._told: dict[str, int] = {}
         self._costs: Costs | None = None
         self._body: dict[str, Any] | None = None
         self._lost_since: float | None = None
@@ -126,7 +126,7 @@ class Watcher:
 
     def _training(self, run: Run) -> Training | None:
         latest = self._history.latest(run.id)
-        told = [(name, latest[name].step) for name in ("loss", "eval_loss") if name in latest]
+        told = {name: latest[name].step for name in ("loss", "eval_loss") if name in latest}
         if told == self._told:
             return self._seen.training
         self._told = told

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from localcloud import processes
 from localcloud.cloud import Cloud
@@ -205,8 +206,9 @@ class Step:
     ) -> None:
         """Return when the process has ended, by itself or as its node goes: nothing is asked of it then."""
         notice = asyncio.create_task(preemption.notice(self._cloud.faults, self.log, start))
+        either: set[asyncio.Future[Any]] = {ended, notice}
         try:
-            await asyncio.wait({ended, notice}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if notice.done() and not ended.done():
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
