@@ -24,23 +24,26 @@ from tunestack.recipe import Data
 def taken():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon")) * 1024
 
-data = Data(source=sys.argv[1], percent=float(sys.argv[2]))
-with sources.open(data) as tables:
-    rows, most, before = 0, 0, taken()
-    for batch in tables.batches("all"):
-        rows += batch.rows
-        most = max(most, taken())
-print(rows, most - before)
+before = taken()
+for file in sys.argv[2:]:
+    rows, most = 0, 0
+    with sources.open(Data(source=file, percent=float(sys.argv[1]))) as tables:
+        for batch in tables.batches("all"):
+            rows += batch.rows
+            most = max(most, taken() - before)
+    print(rows, most)
 """
 
 
 def lines(size: int):
     """Rows of about 7 kB, as those of ultrachat_200k, until there are so many bytes."""
-    texts = [random.Random(seed).randbytes(1700).hex() for seed in range(50)]
+    texts = [random.Random(seed).randbytes(1700).hex().encode() for seed in range(50)]
     written, number = 0, 0
     while written < size:
-        turns = [{"role": role, "content": f"{number} {texts[number % 50]}"} for role in ("user", "assistant")]
-        line = json.dumps({"prompt": turns[0]["content"], "prompt_id": f"{number:064x}", "messages": turns}).encode()
+        line = (
+            b'{"prompt": "%d", "prompt_id": "%064x", "messages": '
+            b'[{"role": "user", "content": "%d %s"}, {"role": "assistant", "content": "%d %s"}]}'
+        ) % (number, number, number, texts[number % 50], number, texts[number % 50])
         written += len(line)
         number += 1
         yield line
@@ -77,23 +80,20 @@ def made(file, size: int) -> int:
     return rows
 
 
-def read(file, percent: float) -> tuple[int, int]:
+def read(percent: float, *files) -> list[tuple[int, int]]:
+    """Rows and bytes of memory for each file, read one after the other."""
     done = subprocess.run(
-        [sys.executable, "-c", READ, str(file), str(percent)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", READ, str(percent), *map(str, files)], capture_output=True, text=True, check=True
     )
-    rows, taken = done.stdout.split()
-    return int(rows), int(taken)
+    return [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
 
 
 def test_a_file_three_times_as_long_takes_no_more_memory(tmp_path):
-    file = tmp_path / "chats.json"
-    taken = []
-    for size in (24 * MIB, 72 * MIB):
-        rows = made(file, size)
-        found, most = read(file, 100)
-        assert found == rows
-        taken.append(most)
-    assert taken[1] - taken[0] < 24 * MIB
+    files = [tmp_path / "short.json", tmp_path / "long.json"]
+    rows = [made(file, size) for file, size in zip(files, (24 * MIB, 72 * MIB), strict=True)]
+    short, long = read(100, *files)
+    assert [short[0], long[0]] == rows
+    assert long[1] - short[1] < 24 * MIB
 
 
 @pytest.mark.long
@@ -102,7 +102,7 @@ def test_a_file_three_times_as_long_takes_no_more_memory(tmp_path):
 def test_a_file_of_500_mb_takes_the_memory_of_a_batch(tmp_path, form, percent):
     file = tmp_path / f"chats.{form}"
     rows = made(file, 500 * 10**6)
-    found, taken = read(file, percent)
+    ((found, taken),) = read(percent, file)
     print(f"{form} {percent} %: {file.stat().st_size / 1e6:.0f} MB, {found} rows, {taken / MIB:.0f} MiB")
     assert found == rows * percent // 100 or found == (rows * percent + 50) // 100
     assert taken < 160 * MIB
