@@ -26,8 +26,13 @@ def make(
     statistics: RowStatistics,
     tokens: TokenCounts,
     rejects: Rejects,
+    *,
+    test_questions: int,
 ) -> dict[str, Any]:
-    """The card as plain values. `rejected.percent` counts rows with a fault of their own, as the recipe's limit."""
+    """The card as plain values. `rejected.percent` counts rows with a fault of their own, as the recipe's limit.
+
+    `test_questions` are the first questions of the test split that differ: the clusters that the gate counts.
+    """
     counted, lengths = tokens.record(statistics)
     return {
         "schema": SCHEMA,
@@ -41,6 +46,7 @@ def make(
         "test_hash": made.test_hash,
         "read": read,
         "rows": dict(made.rows),
+        "test_questions": test_questions,
         "text_bytes": {split: found.total for split, found in sorted(statistics.lengths.items())},
         "turns": {
             split: {str(turns): rows for turns, rows in sorted(found.items())}

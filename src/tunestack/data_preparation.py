@@ -9,15 +9,17 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import orjson
 
-from tunestack import atomic_folder, data_card, data_folder, row_checks, row_lines
+from tunestack import atomic_folder, data_card, data_folder, digest_set, row_checks, row_lines, rows
 from tunestack.batches import POOL, Batch, Role, SourceTables
 from tunestack.data_folder import FILES, MANIFEST, REJECTED, SPLITS, DataFolder
+from tunestack.digest_set import DigestSet
 from tunestack.errors import UsageError
 from tunestack.rejects import Rejects
 from tunestack.row_checks import Checked
@@ -47,20 +49,19 @@ class Preparation:
     step: Step = lambda rows: None
     read: int = 0
     statistics: RowStatistics = field(default_factory=RowStatistics)
+    tested: DigestSet = field(default_factory=DigestSet)
 
     def write(self, tables: SourceTables, folder: Path) -> tuple[DataFolder, bool]:
         """Write the folder; returns what was written and whether anything changed."""
         _check_place(folder)
         kept = folder.parent / f"{folder.name}.{REJECTED}"
         with atomic_folder.fresh(folder) as fresh:
-            files = {split: _Lines(data_folder.file(fresh, split)) for split in SPLITS}
-            rejects = Rejects(fresh / REJECTED)
-            try:
+            with ExitStack() as opened:  # on a full disk closing a file fails too, and the next is closed all the same
+                files = {
+                    split: opened.enter_context(closing(_Lines(data_folder.file(fresh, split)))) for split in SPLITS
+                }
+                rejects = opened.enter_context(closing(Rejects(fresh / REJECTED)))
                 self._pass(tables, files, rejects)
-            finally:
-                rejects.close()
-                for lines in files.values():
-                    lines.close()
             self._judge(tables, {split: lines.rows for split, lines in files.items()}, rejects, fresh, kept)
             made = self._described(tables, files, rejects, fresh)
             if _is_same(folder, made):
@@ -107,6 +108,7 @@ class Preparation:
         splits, reasons = chosen.decide(role, found, lines)
         too_long = self.tokens.too_long(found, [reason is None for reason in reasons])
         kept: dict[str, list[bytes]] = {split: [] for split in SPLITS}
+        asked: list[bytes] = []
         for at, (index, split, reason) in enumerate(zip(indexes, splits, reasons, strict=True)):
             reason = reason or (TOO_LONG if at in too_long else None)
             if reason is not None:
@@ -118,6 +120,9 @@ class Preparation:
             self.tokens.offer(split, lines[at], size)
             for kind in checked.leaks.get(index, ()):
                 self.statistics.leaked(kind, batch.place(index))
+            if split == "test":
+                asked.append(rows.question_digest(rows.first_question(found[at]["messages"]))[:16])
+        self.tested.add(digest_set.of_bytes(asked))
         for split, some_lines in kept.items():
             files[split].write(some_lines)
 
@@ -158,7 +163,9 @@ class Preparation:
             sums,
             {**self.data.model_dump(mode="json"), "tokenizer": self.tokens.name},
         )
-        card = data_card.make(made, tables, self.read, self.statistics, self.tokens, rejects)
+        card = data_card.make(
+            made, tables, self.read, self.statistics, self.tokens, rejects, test_questions=len(self.tested)
+        )
         (fresh / data_folder.CARD).write_bytes(orjson.dumps(card, option=orjson.OPT_INDENT_2) + b"\n")
         (fresh / data_folder.CARD_PAGE).write_text(data_card.page(card), encoding="utf-8")
         (fresh / MANIFEST).write_bytes(orjson.dumps(made.manifest, option=orjson.OPT_INDENT_2) + b"\n")
