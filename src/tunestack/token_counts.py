@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 # What English text has with vocabularies of 32,000 to 200,000 entries is 3.5 to 5; the lower end counts as a warning.
 BYTES_PER_TOKEN = 4.0
-# Lines of train that are kept to be counted: all of a small data set, a few hundred rows of a large one.
-_SAMPLE_BYTES = 2 * 2**20
 _REFUSED = "refused by the chat template"
 _TOO_LONG = "too long"
 _BINS = [0, *(2**power for power in range(4, 18))]
@@ -30,10 +28,14 @@ _BINS = [0, *(2**power for power in range(4, 18))]
 
 @dataclass
 class TokenCounts:
-    """`maximum` is `data.max_tokens` of the recipe; `tokenizer` is None where the model's cannot be had."""
+    """`maximum` is `data.max_tokens` of the recipe; `tokenizer` is None where the model's cannot be had.
+
+    Of train `sample_bytes` are kept to be counted: all of a small data set, a few hundred rows of a large one.
+    """
 
     tokenizer: ChatTokenizer | None = None
     maximum: int | None = None
+    sample_bytes: int = 2 * 2**20
     estimated_too_long: int = 0
     _sample: list[tuple[int, int, bytes]] = field(default_factory=list)
     _sampled: int = 0
@@ -68,7 +70,7 @@ class TokenCounts:
         self._sampled += 1
         heapq.heappush(self._sample, (-zlib.crc32(line), self._sampled, line))
         self._bytes += len(line)
-        while self._bytes > _SAMPLE_BYTES and len(self._sample) > 1:
+        while self._bytes > self.sample_bytes and len(self._sample) > 1:
             self._bytes -= len(heapq.heappop(self._sample)[2])
             self._evicted = True
 

@@ -31,7 +31,10 @@ WITH_DEFAULT_SYSTEM = (
     "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nBe kind.<|im_end|>\n' }}{% endif %}"
     + CHAT_TEMPLATE
 )
-STRICT = "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}{{ m['content'] }}{% endfor %}"
+STRICT = (
+    "{% for message in messages %}{% if message['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    "{{ message['content'] }}{% endfor %}"
+)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +147,7 @@ def test_what_follows_a_response_up_to_the_next_instruction_is_trained_on(ids, e
 
 
 def test_a_folder_without_tokenizer_and_a_tokenizer_without_template_are_named(tmp_path) -> None:
-    with pytest.raises(UsageError, match="holds no tokenizer.json"):
+    with pytest.raises(UsageError, match=r"holds no tokenizer\.json"):
         ChatTokenizer(tmp_path)
     model = make_tiny_model(tmp_path)
     settings = model / "data" / "tokenizer" / "tokenizer_config.json"
@@ -152,7 +155,7 @@ def test_a_folder_without_tokenizer_and_a_tokenizer_without_template_are_named(t
     with pytest.raises(UsageError, match="has no chat template: it belongs to no chat model"):
         ChatTokenizer(model)
     (model / "data" / "tokenizer" / "tokenizer.json").write_text("{}")
-    with pytest.raises(UsageError, match=r"tokenizer.json' cannot be read"):
+    with pytest.raises(UsageError, match=r"tokenizer\.json' cannot be read"):
         ChatTokenizer(model)
 
 

@@ -133,6 +133,11 @@ def test_the_page_is_text_that_a_diff_can_show(tmp_path) -> None:
 
 
 def test_the_card_counts_the_questions_of_the_test_split_that_differ_as_the_gate_clusters_them(tmp_path) -> None:
-    alike = [row("What is it?", "one"), row("what is IT", "two"), row("What   is it!", "three"), row("Another?", "four")]
+    alike = [
+        row("What is it?", "one"),
+        row("what is IT", "two"),
+        row("What   is it!", "three"),
+        row("Another?", "four"),
+    ]
     card = prepared(tmp_path / "out", Made({"train": rows(40), "test": alike})).card
     assert (card["rows"]["test"], card["test_questions"]) == (4, 2)

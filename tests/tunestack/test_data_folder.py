@@ -1,4 +1,4 @@
-"""Prepared data: no question in two splits, the same bytes every time, and the old folder or the new one, never half."""
+"""Prepared data: no question in two splits, the same bytes every time, the old folder or the new one, never half."""
 
 from __future__ import annotations
 

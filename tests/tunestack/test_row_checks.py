@@ -93,7 +93,7 @@ MESSAGES = some.lists(
 
 
 @given(some.lists(MESSAGES, min_size=1, max_size=8))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_whole_batches_are_judged_as_single_rows(found) -> None:
     batch = [{"prompt": "", "prompt_id": "", "messages": messages} for messages in found]
     assert reasons(*batch) == [slow_reason(item) for item in batch]
@@ -158,7 +158,7 @@ def test_a_digest_set_says_of_each_whether_it_was_there_before(batches) -> None:
 def test_a_digest_set_of_many_takes_16_bytes_each() -> None:
     chance = numpy.random.default_rng(0)
     found, many = DigestSet(), chance.integers(0, 2**64, (100_000, 2), numpy.uint64)
-    many[:50_000, 0] = many[0, 0]  # digests that share a half are told apart all the same
+    many[:500, 0] = many[0, 0]  # digests that share a half are told apart all the same
     for start in range(0, len(many), 2000):
         assert found.add(many[start : start + 2000]).all()
     assert found.nbytes == 16 * 100_000
