@@ -6,11 +6,8 @@ Nothing heavy is imported here, so that `--help` answers at once.
 from __future__ import annotations
 
 import argparse
-import json
-import logging
 import os
 import sys
-import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
@@ -116,21 +113,29 @@ def main(parser: Parser, run: Run, argv: Sequence[str] | None = None) -> int:
     """Parse, run, print the handle. Returns the exit code; every error is one `error:` line per problem."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
-    if argv is None:
-        _quieten(debug)
     stdout = sys.stdout
     try:
         options = parser.parse_args(arguments)
+        if argv is None:
+            _quieten(debug)
         with redirect_stdout(sys.stderr):  # the SDK prints dots and links; none may reach the next program
             result = run(options)
     except (Exception, KeyboardInterrupt) as error:
         if debug:
+            import traceback
+
             traceback.print_exc()
         if isinstance(error, GateSaidNo) and error.shown:
             print(error.shown, file=stdout, flush=True)
         return _report(error)
-    print(json.dumps(result.record, indent=2, default=str) if options.json else result.handle, file=stdout, flush=True)
+    print(_record(result) if options.json else result.handle, file=stdout, flush=True)
     return 0
+
+
+def _record(result: Result) -> str:
+    import json
+
+    return json.dumps(result.record, indent=2, default=str)
 
 
 def _report(error: BaseException) -> int:
@@ -148,6 +153,8 @@ def _report(error: BaseException) -> int:
 
 
 def _quieten(debug: bool) -> None:
+    import logging
+
     if debug:
         logging.basicConfig(level=logging.INFO, stream=sys.stderr)
         return

@@ -12,7 +12,6 @@ TunestackError
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from typing import ClassVar
 
 
@@ -87,6 +86,8 @@ class Interrupted(TunestackError):
 
 def did_you_mean(value: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: the nearest known one, or all of them when they are few."""
+    from difflib import get_close_matches
+
     names = sorted(known)
     near = get_close_matches(value, names, n=1, cutoff=0.6)
     if near:
