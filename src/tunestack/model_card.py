@@ -42,7 +42,7 @@ class Card:
             "job": tags.get("job"),
             "component": tags.get("component"),
             "commit": tags.get("commit"),
-            "files": f"{len(self.manifest.files)}, {self.manifest.bytes:,} bytes, sha256 {self.manifest.sha256}",
+            "files": f"{len(self.manifest.files)}, {self.manifest.size:,} bytes, sha256 {self.manifest.sha256}",
         }
         lines = "\n".join(f"- {name}: {value}" for name, value in rows.items() if value)
         return f"# {self.model}\n\nA chat model, fine-tuned and registered with tunestack.\n\n{lines}"

@@ -108,14 +108,15 @@ class Said:
                 raise GateSaidNo(f"the evidence holds a statement of another kind: {', '.join(map(str, types))}")
             definition = found["predicate"]["buildDefinition"]
             outer, inner = definition["externalParameters"], definition["internalParameters"]
+            details = found["predicate"]["runDetails"]
             return cls(
-                *(str(outer[name]) for name in ("model", "job", "gate")),
-                *(str(inner[name]) for name in ("files_sha256", "signer")),
-                {str(row["name"]): str(row["digest"]["sha256"]) for row in found["subject"]},
-                {
-                    str(row["name"]): str(row["digest"]["sha256"])
-                    for row in found["predicate"]["runDetails"]["byproducts"]
-                },
+                model=str(outer["model"]),
+                job=str(outer["job"]),
+                gate=str(outer["gate"]),
+                files_sha256=str(inner["files_sha256"]),
+                signer=str(inner["signer"]),
+                sums={str(row["name"]): str(row["digest"]["sha256"]) for row in found["subject"]},
+                byproducts={str(row["name"]): str(row["digest"]["sha256"]) for row in details["byproducts"]},
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise GateSaidNo(f"the evidence holds no statement of how the model came about: {error!r}") from error

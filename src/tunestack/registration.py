@@ -119,7 +119,7 @@ def judge(connection: Connection, planned: tuple[Registration, dict[str, Any], R
         "evaluation_job": verdict.job if verdict else "",
         "files_sha256": manifest.sha256,
         "files": str(len(manifest.files)),
-        "bytes": str(manifest.bytes),
+        "bytes": str(manifest.size),
         lineage.EVIDENCE: f"{evidence_store.asset_name(found.name)}:{found.version}",
     }
     # A job's tags are whatever its submitter wrote: none of them stands for what was measured here.

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tunestack.cli import note
 from tunestack.errors import CloudError, GateSaidNo, NotConfigured, UsageError
@@ -45,7 +45,7 @@ class Signer:
         """Write the signature over a folder's files. CloudError where an identity cannot sign."""
         from model_signing import signing
 
-        config = signing.Config().set_hashing_config(_hashing())
+        config: Any = cast(Any, signing.Config)().set_hashing_config(_hashing())  # its constructor has no types
         if self.file is not None:
             with _as_a_key(self.file, "private"):
                 config.use_elliptic_key_signer(private_key=self.file)
@@ -79,7 +79,7 @@ class Trust:
         """GateSaidNo unless this very folder was signed by whoever is believed."""
         from model_signing import verifying
 
-        config = verifying.Config().set_hashing_config(_hashing())
+        config: Any = cast(Any, verifying.Config)().set_hashing_config(_hashing())
         if self.file is not None:
             with _as_a_key(self.file, "public"):
                 config.use_elliptic_key_verifier(public_key=self.file)
@@ -223,7 +223,7 @@ def _hashing() -> Any:
     """All files count, also those that the library leaves out of a checkout (`.gitattributes`)."""
     from model_signing import hashing
 
-    return hashing.Config().set_ignored_paths(paths=[], ignore_git_paths=False)
+    return cast(Any, hashing.Config)().set_ignored_paths(paths=[], ignore_git_paths=False)
 
 
 def _line(error: BaseException) -> str:

@@ -42,7 +42,8 @@ class Manifest:
         return hashlib.sha256(lines.encode()).hexdigest()
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
+        """Bytes of all files."""
         return sum(file.bytes for file in self.files)
 
     @property
