@@ -20,7 +20,8 @@ def table_age(subject: Subject) -> Finding:
     """A table older than 90 days is a warning: models and sizes retire within such a time."""
     written = azure_facts.facts()["as_of"]
     days = (subject.today - written).days
-    said = f"the dated table of sizes, models and prices is of {written}, {days} days old"
+    oldest = min(source["read"] for source in azure_facts.facts()["sources"].values())
+    said = f"the dated table of sizes, models and prices is of {written}, {days} days old; its oldest source of {oldest}"
     if days > OLDEST_DAYS:
         return Finding("table-age", "warning", said, TABLE, f"Bring src/tunestack/{TABLE} up to date, or ask online")
     return Finding("table-age", "ok", said, TABLE)
