@@ -104,9 +104,10 @@ def _training(subject: Subject) -> Iterator[Alternative]:
             continue
         is_own = own is not None and own.size.lower() == size.lower()
         family, cores = _cores(size, planned.training.nodes)
+        family = quota.LOW_PRIORITY if low else family
         yield Alternative(
             "training", size, (needs.least, needs.most), gpu.usable, price.dollars, cost.hours, cost.dollars, family,
-            cores, _free(subject, family, low), _region(subject, size), is_own,
+            cores, _free(subject, family), _region(subject, size), is_own,
         )  # fmt: skip
 
 
@@ -131,7 +132,7 @@ def _serving(subject: Subject) -> Iterator[Alternative]:
         family, cores = _cores(size, quota.counted(size, count))
         yield Alternative(
             "serving", size, needs, usable, price.dollars * count, None, None, family, cores,
-            _free(subject, family, False), _region(subject, size), settings.instance_type.lower() == size.lower(),
+            _free(subject, family), _region(subject, size), settings.instance_type.lower() == size.lower(),
         )  # fmt: skip
 
 
@@ -164,9 +165,9 @@ def _cores(size: str, machines: int) -> tuple[str, int]:
     return family, cores * machines
 
 
-def _free(subject: Subject, family: str, low: bool) -> int | None:
+def _free(subject: Subject, family: str) -> int | None:
     """Cores that quota leaves now; None offline and for a family without a row."""
     if subject.live is None:
         return None
-    found = (subject.live.quota or {}).get((quota.LOW_PRIORITY if low else family).lower())
+    found = (subject.live.quota or {}).get(family.lower())
     return max(found[1] - found[0], 0) if found else None

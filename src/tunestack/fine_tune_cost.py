@@ -193,8 +193,8 @@ def _train(
         for tokens, operations, use in ((work.tokens[0], least, BEST_USE), (work.tokens[1], most, WORST_USE))
     ]
     said = (
-        f"{trained:,} rows in {steps:,} steps, {_tokens(work)}, {least if least == most else f'{least} to {most}'} "
-        f"operations per weight and token, {WORST_USE:.0%} to {BEST_USE:.0%} of {peak:,.0f} teraflops, "
+        f"{trained:,} rows in {steps:,} steps ({work.source}), {_tokens(work)}, "
+        f"{least if least == most else f'{least} to {most}'} operations per weight and token, {WORST_USE:.0%} to {BEST_USE:.0%} of {peak:,.0f} teraflops, "
         f"{evaluated:,} rows of validation, {AROUND[0]:g} to {AROUND[1]:g} hours around it"
     )
     if run.stage in (3, None):

@@ -282,6 +282,22 @@ def serving(shape: Architecture, gpus: int, environment: Mapping[str, str] | Non
     return Serving(ways, context, estimate)
 
 
+def evaluation(shape: Architecture, longest: int, answers: int, answer_tokens: int) -> Estimate:
+    """The gate's step: one model in 16 bit, the longest row at least (batches are halved), and its answers at once."""
+    weights, row = 2 * shape.parameters, longest * shape.hidden_size
+    cache = shape.kv_bytes() * answers * (longest + answer_tokens)
+    logits = LOGITS_ONLY * longest * shape.vocab_size
+    return Estimate(
+        (
+            _term("weights", weights, weights, f"2·P bytes, P = {shape.parameters:,}"),
+            _term("activations", LAYER * row, LAYER * row, f"34·s·h; s {longest:,}, h {shape.hidden_size:,}"),
+            _term("logits", 0, logits, f"up to 6·s·V bytes, of answer tokens only; V {shape.vocab_size:,}"),
+            _term("KV cache", 0, cache, f"{answers} answers of up to {longest + answer_tokens:,} tokens"),
+            _overhead(),
+        )
+    )
+
+
 def on_cpu(shape: Architecture, context: int) -> Estimate:
     """A machine without a GPU that serves: float32 weights and cache, in its own memory."""
     weights, cache = 4 * shape.parameters, shape.kv_bytes(4) * context

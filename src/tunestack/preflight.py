@@ -61,6 +61,7 @@ def checks() -> tuple[Check, ...]:
         Check("serving-region", "does the region offer the serving size", sizes.serving_region),
         Check("training-memory", "does training fit into the GPU's memory", memory.training_memory),
         Check("host-memory", "does what ZeRO offloads fit into the machine's", memory.host_memory),
+        Check("evaluation-memory", "does the gate's model fit where it evaluates", memory.evaluation_memory),
         Check("serving-memory", "does serving fit into the GPU's memory", memory.serving_memory),
         Check("gpus", "is there one process for each GPU", optimization.processes),
         Check("training-quota", "is there quota for the nodes of a run", quota.training_quota),

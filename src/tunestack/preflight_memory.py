@@ -72,7 +72,8 @@ def serving_memory(subject: Subject) -> Finding:
     size = settings.instance_type
     gpus = planned.gpus_of(size)
     if gpus == 0:
-        return _without_gpu(check, subject, size)
+        found = gpu_memory.serving(planned.shape, 1, settings.environment_variables)
+        return _without_gpu(check, subject, size, gpu_memory.on_cpu(planned.shape, found.context))
     gpu = azure_facts.gpu(size)
     if gpu is None or gpus is None:
         return _unknown_gpu(check, size)
@@ -84,43 +85,61 @@ def serving_memory(subject: Subject) -> Finding:
     flaws = _serving_flaws(subject, gpu, gpus, served.ways)
     room = f"{served.contexts(gpu)} requests of {served.context:,} tokens at once"
     if flaws:
-        return Finding(check, "warning", f"{found.reason}; {room}; {'; '.join(flaws)}", SOURCE, _mend(gpu))
+        said = "; ".join([found.reason, room, *(flaw for flaw, _ in flaws)])
+        return Finding(check, "warning", said, SOURCE, "; ".join(mend for _, mend in flaws))
     return Finding(check, found.verdict, f"{found.reason}; {room}", SOURCE, found.fix)
 
 
-def _serving_flaws(subject: Subject, gpu: Gpu, gpus: int, ways: int) -> list[str]:
+def evaluation_memory(subject: Subject) -> Finding:
+    """The gate holds one model at a time; on a machine too small for it the training was paid for nothing."""
+    check, planned = "evaluation-memory", subject.planned
+    machines = subject.machines(subject.recipe.compute.evaluate)
+    if machines is None:
+        return Finding(check, "unknown", "no dial and no cluster says which machines evaluate", fix="Use --stack NAME")
+    if planned.shape is None:
+        return _unknown_shape(check, subject)
+    asked = subject.recipe.evaluation
+    longest = planned.training.sequence if planned.training else planned.shape.max_position_embeddings
+    gpus = planned.gpus_of(machines.size)
+    if gpus == 0:
+        whole = gpu_memory.on_cpu(planned.shape, asked.samples * (longest + asked.max_new_tokens))
+        return _without_gpu(check, subject, machines.size, whole)
+    gpu = azure_facts.gpu(machines.size)
+    if gpu is None:
+        return _unknown_gpu(check, machines.size)
+    found = gpu_memory.evaluation(planned.shape, longest, asked.samples, asked.max_new_tokens)
+    return _against(check, found, gpu, machines.size, "Take a larger size, or fewer evaluation.samples")
+
+
+def _serving_flaws(subject: Subject, gpu: Gpu, gpus: int, ways: int) -> list[tuple[str, str]]:
+    """What else stands against a deployment, each with what mends it."""
     told = subject.deployment.environment_variables if subject.deployment else {}
     flaws = []
     asked = told.get("TENSOR_PARALLEL", "")
     if asked.isdigit() and int(asked) != ways:
         possible = ", ".join(str(width) for width in (subject.planned.shape.widths if subject.planned.shape else ()))
-        flaws.append(f"TENSOR_PARALLEL {asked} becomes {ways}, as the model can be cut to {possible} of {gpus} GPUs")
+        said = f"TENSOR_PARALLEL {asked} becomes {ways}, as the model can be cut to {possible} of {gpus} GPUs"
+        flaws.append((said, f"Set TENSOR_PARALLEL to {ways}"))
     half = str(told.get("DTYPE", "")).lower() in ("half", "float16")
     if gpu.capability < gpu_memory.FLASH_CAPABILITY and not half:
-        flaws.append(f"a {gpu.name} has no bfloat16, which vLLM refuses to start with")
+        said = f"a {gpu.name} has no bfloat16, which vLLM refuses to start with"
+        flaws.append((said, "Set DTYPE to half in environment_variables"))
     if gpu.name.startswith("V100"):
-        flaws.append("CUDA 13 dropped the V100, so that the image of today does not run on it")
+        flaws.append(("CUDA 13 dropped the V100, so that the image of today does not run on it", "Take a newer GPU"))
     return flaws
 
 
-def _mend(gpu: Gpu) -> str:
-    return "Set DTYPE to half in environment_variables" if gpu.capability < 8 else "Set TENSOR_PARALLEL to what divides"
-
-
-def _without_gpu(check: str, subject: Subject, size: str) -> Finding:
-    shape, settings = subject.planned.shape, subject.deployment
-    assert shape
-    assert settings
+def _without_gpu(check: str, subject: Subject, size: str, found: Estimate) -> Finding:
+    """An estimate against a machine's own memory."""
     ram = azure_facts.ram(size) or _listed_ram(subject, size)
     if ram is None:
         return Finding(check, "unknown", f"how much memory '{size}' has is not known", SOURCE, ASK)
-    found = gpu_memory.on_cpu(shape, gpu_memory.serving(shape, 1, settings.environment_variables).context)
     parts = " + ".join(f"{term.name} {span(term.least, term.most)}" for term in found.host)
     said = f"{span(found.host_least, found.host_most)} GiB = {parts}, of {ram:g} GiB of '{size}', which has no GPU"
     if found.host_most > 0.9 * ram:
         return Finding(check, "error", said, SOURCE, "Take a size with more memory, or one with a GPU")
-    if shape.parameters >= gpu_memory.SLOW_WITHOUT_GPU:
-        return Finding(check, "warning", f"{said}; so large a model answers slowly there", SOURCE, "Take a GPU size")
+    if subject.planned.shape and subject.planned.shape.parameters >= gpu_memory.SLOW_WITHOUT_GPU:
+        return Finding(check, "warning", f"{said}; so large a model is slow there", SOURCE, "Take a GPU size")
     return Finding(check, "ok", said, SOURCE)
 
 

@@ -155,3 +155,10 @@ def test_a_refusing_cloud_gives_no_alternatives_and_no_crash() -> None:
     report = preflight.run(online({at.SIZES: at.refused(), at.USAGES: at.refused(), at.PHI_4: at.refused()}))
     assert report.alternatives == ()
     assert "unknown" in report.estimate
+
+
+def test_low_priority_counts_against_one_number_for_all_families() -> None:
+    found = of(offline(gpuPriority="LowPriority"), "training")
+    assert {one.family for one in found} == {"lowPriorityCores"}
+    full = {one.size: one.hourly for one in of(offline(), "training")}
+    assert all(one.hourly < full[one.size] / 2 for one in found)

@@ -70,12 +70,20 @@ CASES = (
         lambda: replace(listed("Standard_New", gpus=1), recipe=stage_3().recipe),
         "how much memory 'Standard_New' has",
     ),
+    Case("evaluation-memory", "ok", offline, "fits: 29.6 to 34.2 GiB = weights 27.3"),
+    Case("evaluation-memory", "error", lambda: tuned(A10), "does not fit"),
+    Case("evaluation-memory", "error", lambda: evaluated_on_cpu("phi-4-ultrachat"), "of 16 GiB of 'Standard_D4ds_v5'"),
+    Case("evaluation-memory", "ok", lambda: evaluated_on_cpu(SMALL), "which has no GPU"),
+    Case("evaluation-memory", "warning", lambda: evaluated_on_cpu(PHI_3, cpuSize="Standard_D8ds_v5"), "is slow there"),
+    Case("evaluation-memory", "unknown", unheard_of),
+    Case("evaluation-memory", "unknown", lambda: tuned(""), "which machines evaluate"),
+    Case("evaluation-memory", "unknown", lambda: listed("Standard_New", gpus=1)),
     Case("serving-memory", "ok", offline, "31.9 GiB = weights 27.3 + KV cache 3.1 + overhead 1.5"),
     Case("serving-memory", "ok", offline, "13 requests of 16,384 tokens at once"),
     Case("serving-memory", "ok", lambda: offline(SMALL), "which has no GPU"),
     Case("serving-memory", "error", lambda: serving(offline(), A10), "does not fit: 31.9"),
     Case("serving-memory", "error", lambda: serving(offline(), "Standard_DS2_v2"), "has no GPU"),
-    Case("serving-memory", "warning", lambda: serving(offline(PHI_3), "Standard_D8s_v3"), "answers slowly"),
+    Case("serving-memory", "warning", lambda: serving(offline(PHI_3), "Standard_D8s_v3"), "is slow there"),
     Case("serving-memory", "warning", lambda: serving(offline(PHI_3), T4), "has no bfloat16"),
     Case("serving-memory", "ok", lambda: told(serving(offline(PHI_3), T4), DTYPE="half")),
     Case("serving-memory", "warning", lambda: told(serving(offline(PHI_3), V100), DTYPE="half"), "CUDA 13 dropped"),
@@ -101,6 +109,11 @@ CASES = (
     Case("serving-cost", "unknown", unserved),
     Case("serving-cost", "unknown", lambda: serving(offline(), "Standard_NC6s_v3"), "price of 'Standard_NC6s_v3'"),
 )
+
+
+def evaluated_on_cpu(name: str, **dials: Any) -> Subject:
+    """The gate on the cheap machine."""
+    return offline(name, "compute.evaluate=cpu", "evaluation.samples=0", **dials)
 
 
 def stage_3() -> Subject:
