@@ -11,9 +11,13 @@ import pytest
 
 from localcloud.principals import ThrowAway
 from tests.scripts.conftest import RECIPE, ROOT, Script, Stack
+from tunestack import cli, component_facts, connect, model_defaults, parameters
+from tunestack.preflight_live import Live
+from tunestack.registry_id import RegistryId
 
 PHI_3 = ROOT / "pipelines" / "finetune" / "phi-3-mini-ultrachat.yml"
 PHI_4 = ROOT / "pipelines" / "finetune" / "phi-4-ultrachat.yml"
+PIPELINE = RegistryId("azureml", "components", "chat_completion_pipeline", "0.0.82")
 LOCATION = "providers/Microsoft.MachineLearningServices/locations/eastus"
 DATA_SCIENTIST = "f6c7c914-8db3-469d-8ca1-694a8f32e121"
 READER = "acdd72a7-3385-48ef-bd42-f606fba81ae7"
@@ -177,3 +181,60 @@ def test_bad_input_is_one_clear_error(script: Script, arguments, said) -> None:
 def test_another_stack_than_the_connected_one_is_refused(stack: Stack, script: Script) -> None:
     said = script("preflight", "--recipe", RECIPE, "--stack", "prod").failed(2)
     assert "--stack is 'prod', and the stack that is connected to is 'test'" in said
+
+
+# -- the dated tables beside what a registry answers over HTTP
+
+
+@pytest.fixture
+def live(stack: Stack) -> Live:
+    """What preflight asks of the registry, over HTTP."""
+    flags = cli.Parser("asks")
+    flags.workspace_flags()
+    return Live(connect.connect(flags.parse_args([])))
+
+
+def test_the_components_inputs_are_those_of_the_table(live: Live) -> None:
+    table = component_facts.schema(PIPELINE)
+    assert table
+    specification = live.component(PIPELINE)
+    assert specification
+    found = component_facts.of_specification(specification, PIPELINE, "registry")
+    assert len(found.inputs) == 69
+    assert found.inputs == table.inputs
+    assert {name: _number(value) for name, value in found.defaults.items()} == {
+        name: _number(value) for name, value in table.defaults.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "version"), [("Phi-4", "8"), ("Phi-3-mini-4k-instruct", "15"), ("SmolLM2-135M-Instruct", "1")]
+)
+def test_the_models_defaults_are_those_of_the_table(live: Live, model: str, version: str) -> None:
+    found, table = live.model(RegistryId("azureml", "models", model, version)), model_defaults.of_model(model)
+    assert found
+    assert table
+    told = parameters.model_defaults(found.tags)
+    assert {name: _number(value) for name, value in told.items()} == {
+        name: _number(value) for name, value in table.items()
+    }
+
+
+def _number(value: object) -> object:
+    try:
+        return float(str(value))
+    except ValueError:
+        return str(value)
+
+
+def test_offline_and_online_say_the_same_of_parameters_memory_and_cost(stack: Stack, script: Script) -> None:
+    ours = {"parameters", "dropped-parameters", "overridden-parameters", "training-memory", "serving-memory", "lora"}
+    online = json.loads(script("preflight", "--recipe", PHI_4, "--json").out)
+    offline = json.loads(script("preflight", "--recipe", PHI_4, "--stack", "dev", "--offline", "--json").out)
+    said = [
+        {one["check"]: (one["verdict"], one["reason"]) for one in record["findings"] if one["check"] in ours}
+        for record in (online, offline)
+    ]
+    assert said[0] == said[1]
+    assert online["estimate"]["run"]["steps"] == offline["estimate"]["run"]["steps"]
+    assert online["alternatives"], "the region's own list decides which"
