@@ -1,4 +1,4 @@
-"""Writes the generated pages of docs/: every command's `--help`, and what the local cloud answers.
+"""Writes the generated pages of docs/: every command's `--help`, what the local cloud answers, and causes of failures.
 
 `--check` writes nothing and fails when a page is out of date; a test runs it so.
 """
@@ -53,8 +53,26 @@ def coverage_page() -> str:
     return "\n".join(parts) + "\n"
 
 
+def failures_page() -> str:
+    """docs/failures.md with its table of causes as `causes.yml` has them; the rest of the page is written by hand."""
+    from tunestack.causes import causes
+
+    rows = [
+        f"| {cause.error} | {', '.join(cause.steps) or 'any'} | {cause.what} | {cause.fix} |".replace("\n", " ")
+        for cause in causes()
+    ]
+    table = "\n".join(["| error | step | cause | fix |", "|---|---|---|---|", *rows])
+    before, begin, rest = (ROOT / "docs/failures.md").read_text().partition("<!-- causes: written by `make docs` -->\n")
+    _, end, after = rest.partition("<!-- end of causes -->\n")
+    return f"{before}{begin}{table}\n{end}{after}"
+
+
 def main() -> int:
-    pages = {"docs/commands.md": commands_page(), "docs/coverage.md": coverage_page()}
+    pages = {
+        "docs/commands.md": commands_page(),
+        "docs/coverage.md": coverage_page(),
+        "docs/failures.md": failures_page(),
+    }
     stale = [name for name, text in pages.items() if not (ROOT / name).exists() or (ROOT / name).read_text() != text]
     if "--check" in sys.argv[1:]:
         for name in stale:

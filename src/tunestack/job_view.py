@@ -33,7 +33,7 @@ class StepView:
     @property
     def sentence(self) -> str:
         times = [f"{duration(self.ran)}"] if self.ran is not None else []
-        times += [f"{duration(self.queued)} in the queue"] if self.queued else []
+        times += [f"{duration(self.queued)} in the queue"] if self.queued and self.queued >= 1 else []
         return f"{self.name} {self.state}" + (f" ({', '.join(times)})" if times else "")
 
 

@@ -24,8 +24,15 @@ class Cost:
     unknown: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        known = f"about {self.dollars:.2f} $ so far" if self.dollars or not self.unknown else "cost not known"
-        return known + (f" (without '{', '.join(self.unknown)}', whose price is not known)" if self.unknown else "")
+        return self._known + (
+            f" (without '{', '.join(self.unknown)}', whose price is not known)" if self.unknown else ""
+        )
+
+    @property
+    def _known(self) -> str:
+        if self.unknown and not self.dollars:
+            return "cost not known"
+        return f"about {self.dollars:.2f} $ so far" if self.dollars >= 0.005 else "less than 0.01 $ so far"
 
 
 class Costs:

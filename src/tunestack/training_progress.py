@@ -85,7 +85,7 @@ def read(
         latest["eval_loss"].value if "eval_loss" in latest else None,
         rate,
         tokens / an_epoch * rate if tokens and an_epoch and rate else None,
-        max(total - step, 0) / rate if total and rate else None,
+        (total - step) / rate if total and rate and total > step else None,
         max(point.time for point in told),
     )
 
