@@ -21,7 +21,7 @@ def table_age(subject: Subject) -> Finding:
     written = azure_facts.facts()["as_of"]
     days = (subject.today - written).days
     oldest = min(source["read"] for source in azure_facts.facts()["sources"].values())
-    said = f"the dated table of sizes, models and prices is of {written}, {days} days old; its oldest source of {oldest}"
+    said = f"the table of sizes, models and prices is of {written}, {days} days old, its oldest source of {oldest}"
     if days > OLDEST_DAYS:
         return Finding("table-age", "warning", said, TABLE, f"Bring src/tunestack/{TABLE} up to date, or ask online")
     return Finding("table-age", "ok", said, TABLE)
