@@ -69,6 +69,13 @@ class Estimate:
         return f"{span(self.least, self.most)} GiB = {parts}"
 
     @property
+    def formula(self) -> str:
+        """Every term with its formula, one after the other."""
+        return "; ".join(
+            f"{term.name} {span(term.least, term.most)}: {term.formula}" for term in (*self.gpu, *self.host)
+        )
+
+    @property
     def record(self) -> dict[str, Any]:
         return {
             "gib": [round(self.least, 2), round(self.most, 2)],

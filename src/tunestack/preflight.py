@@ -182,6 +182,8 @@ def show(report: Report) -> None:
     tables.show("preflight", COLUMNS, rows)
     sources = dict.fromkeys(found.source for found in report.findings if found.source)
     cli.note(f"sources: {'; '.join(sources)}")
+    for name, one in report.estimate.get("memory", {}).items():
+        cli.note(f"memory of {name}, GiB: {one['text']}")
     for text in report.cheaper:
         cli.note(f"instead: {text}")
     cli.note(report.summary)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tunestack import costs, leases
+from tunestack import costs, leases, preflight_memory
 from tunestack.preflight_subject import Finding, Subject
 
 
@@ -55,12 +55,15 @@ def of_deployment(subject: Subject) -> dict[str, Any] | str:
 
 
 def record(subject: Subject) -> dict[str, Any]:
-    """Everything that is estimated, for the record: the run with its parts, or why not, and the deployment."""
+    """Everything that is estimated: the run with its parts, or why not, the deployment, and memory term by term."""
     found, served = subject.estimate, of_deployment(subject)
     run_record = {"unknown": found} if isinstance(found, str) else {**found.record, "assumes": found.assumes}
     return {
         "run": run_record,
         "deployment": {"unknown": served} if isinstance(served, str) else served,
+        "memory": {
+            name: {**one.record, "text": one.formula} for name, one in preflight_memory.estimates(subject).items()
+        },
         "budget": subject.recipe.budget,
         "prices": list(subject.prices.notes),
     }

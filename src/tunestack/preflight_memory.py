@@ -13,6 +13,23 @@ ASK = "Ask online, or take a size of azure_facts.yml"
 LESS = "a shorter max_seq_length, a smaller batch, precision 16, DeepSpeed, or a larger size"
 
 
+def estimates(subject: Subject) -> dict[str, Estimate]:
+    """What can be computed: of training, the gate's evaluation and serving, each with its terms and formulas."""
+    planned, shape = subject.planned, subject.planned.shape
+    if shape is None:
+        return {}
+    found = {}
+    if planned.training is not None:
+        asked, longest = subject.recipe.evaluation, planned.training.sequence
+        found["training"] = gpu_memory.training(shape, planned.training, planned.gpu)
+        found["evaluation"] = gpu_memory.evaluation(shape, longest, asked.samples, asked.max_new_tokens)
+    if subject.deployment is not None:
+        gpus = planned.gpus_of(subject.deployment.instance_type)
+        served = gpu_memory.serving(shape, gpus or 1, subject.deployment.environment_variables)
+        found["serving"] = gpu_memory.on_cpu(shape, served.context) if gpus == 0 else served.estimate
+    return found
+
+
 def training_memory(subject: Subject) -> Finding:
     """One GPU of the fine-tuning machines against weights, LoRA or optimizer, activations, logits and overhead."""
     check = "training-memory"

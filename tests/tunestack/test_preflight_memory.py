@@ -147,6 +147,20 @@ def test_the_record_holds_the_run_part_by_part_and_the_deployment() -> None:
     assert set(without["run"]) == set(without["deployment"]) == {"unknown"}
 
 
+def test_every_term_of_memory_is_shown_with_its_formula(capsys: pytest.CaptureFixture[str]) -> None:
+    report = preflight.run(offline())
+    kept = report.record["estimate"]["memory"]
+    assert set(kept) == {"training", "evaluation", "serving"}
+    assert {term["name"]: term["formula"] for term in kept["serving"]["terms"]}["KV cache"] == "200 KiB · 16,384 tokens"
+    preflight.show(report)
+    said = capsys.readouterr().err
+    assert "memory of training, GiB: weights 27.3: 2·P bytes, P = 14,659,507,200; LoRA" in said
+    assert "memory of serving, GiB: weights 27.3" in said
+    without = preflight.run(offline(SMALL)).record["estimate"]["memory"]["serving"]
+    assert without["terms"] == []
+    assert [term["name"] for term in without["host_terms"]] == ["weights", "KV cache", "overhead"]
+
+
 def test_a_lease_longer_than_a_month_costs_a_month() -> None:
     found = preflight_cost.of_deployment(offline(leaseCap="90d"))
     assert not isinstance(found, str)
