@@ -24,43 +24,49 @@ def parquet(file: DataFile, wanted: Wanted, groups: Iterable[int] | None = None)
         file.check_unchanged()
 
 
-def of_parquet(opened: Any, where: str, columns: list[str], groups: Iterable[int] | None) -> Iterator[Chunk]:
-    """The rows of an opened Parquet file, numbered by their place in the whole file."""
+def of_parquet(
+    opened: Any, where: str, columns: list[str], groups: Iterable[int] | None, wanted: int = ROWS
+) -> Iterator[Chunk]:
+    """The rows of an opened Parquet file, numbered by their place in the whole file, at most `wanted` in a chunk."""
     chosen = range(opened.metadata.num_row_groups) if groups is None else groups
     begins = [1]
     for group in range(opened.metadata.num_row_groups):
         begins.append(begins[-1] + opened.metadata.row_group(group).num_rows)
     for group in chosen:
-        at, size = begins[group], opened.metadata.row_group(group).total_byte_size
-        for batch in opened.iter_batches(
-            batch_size=_rows(begins[group + 1] - at, size), row_groups=[group], columns=columns, use_threads=False
-        ):
+        at = begins[group]
+        rows = min(_rows(begins[group + 1] - at, opened.metadata.row_group(group).total_byte_size), max(wanted, 1))
+        for batch in opened.iter_batches(batch_size=rows, row_groups=[group], columns=columns, use_threads=False):
             yield Chunk(where, range(at, at + batch.num_rows), table=batch)
             at += batch.num_rows
 
 
 def open_parquet(content: RangedFile, where: str) -> Any:
-    """A Parquet file of which only the footer is fetched, and of what lies before it at most a two hundredth."""
+    """A Parquet file of which only the footer is fetched, and of what lies before it at most a four hundredth."""
     import pyarrow
     from pyarrow import parquet as pq
 
     try:
         # pyarrow itself takes the last 64 KiB, which of a small file may be most.
-        content.need([(content.size - max(content.size // 200, 8), content.size)])
+        content.need([(content.size - max(content.size // 400, 8), content.size)])
         content.seek(content.size - 8)
         length, sign = struct.unpack("<I4s", content.read(8))
         if sign != b"PAR1" or length + 12 > content.size:
             raise pyarrow.ArrowInvalid(f"it ends with {sign!r}")
         content.seek(content.size - 8 - length)
         footer = pq.read_metadata(pyarrow.BufferReader(b"PAR1" + content.read(length + 8)))
-        # Not buffered ahead: what is fetched is what is asked for.
-        return pq.ParquetFile(pyarrow.PythonFile(content, "r"), metadata=footer, pre_buffer=False, buffer_size=2**20)
+        # Read in pieces as it is decoded: of a row group that is needed in part, little more than that is asked for.
+        largest = max((footer.row_group(group).total_byte_size for group in range(footer.num_row_groups)), default=0)
+        piece = min(max(largest // 256, 2**15), 2**22)
+        return pq.ParquetFile(pyarrow.PythonFile(content, "r"), metadata=footer, pre_buffer=False, buffer_size=piece)
     except (pyarrow.ArrowException, struct.error) as error:
         raise UsageError(f"{where} is not Parquet: {' '.join(str(error).split())[:200]}") from error
 
 
-def ranges(group: Any, columns: Sequence[str]) -> list[tuple[int, int]]:
-    """Where the chunks of some columns of a row group lie in the file, as start and end; neighbours are one."""
+def ranges(group: Any, columns: Sequence[str], rows: int) -> list[tuple[int, int]]:
+    """Where the first rows of some columns of a row group lie in the file, as start and end; neighbours are one.
+
+    Of a part of the rows it is their share of the bytes: about right, what is missing is fetched when it is read.
+    """
     found: list[tuple[int, int]] = []
     for index in range(group.num_columns):
         chunk = group.column(index)
@@ -69,7 +75,7 @@ def ranges(group: Any, columns: Sequence[str]) -> list[tuple[int, int]]:
         start = chunk.data_page_offset
         if chunk.has_dictionary_page and chunk.dictionary_page_offset:
             start = min(start, chunk.dictionary_page_offset)
-        found.append((start, start + chunk.total_compressed_size))
+        found.append((start, start + chunk.total_compressed_size * rows // max(group.num_rows, 1)))
     joined: list[tuple[int, int]] = []
     for start, end in sorted(found):
         if joined and start <= joined[-1][1]:

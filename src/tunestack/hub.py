@@ -143,12 +143,22 @@ def refused(name: str, revision: str | None, error: Exception, file: str = "") -
             fix="Try again later" if status == 429 or status >= 500 else "",
             status=status,
         )
+    host = _host(error)
     return CloudError(
-        f"data set '{name}' cannot be read from the Hugging Face hub: {said}",
-        fix="Check the network and run this again: what has been fetched is kept. "
-        "A local cloud opens the hub with: localcloud run --allow huggingface.co -- COMMAND",
+        f"data set '{name}' cannot be read from the Hugging Face hub{f' ({host})' if host else ''}: {said}",
+        fix="Check the network and run this again: what has been fetched is kept. Files come from other hosts than the "
+        "data set's page, listed at https://huggingface.co/.well-known/meta.json; a local cloud opens one with: "
+        f"localcloud run --allow {host or 'HOST'} -- COMMAND",
         status=0,
     )
+
+
+def _host(error: Exception) -> str:
+    """The host that a request went to, redirects followed; empty where the error does not say."""
+    try:
+        return str(getattr(error, "request", None).url.host)  # type: ignore[union-attr]
+    except (AttributeError, RuntimeError):  # a property that raises where there is none
+        return ""
 
 
 def unknown(what: str, value: str, name: str, known: list[str]) -> UsageError:

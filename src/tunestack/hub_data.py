@@ -145,11 +145,11 @@ class HubSplit:
             try:
                 for at, part in enumerate(wanted):
                     for ahead in wanted[len(coming) : at + _AHEAD]:
-                        coming.append(pool.submit(self._fetch, ahead.group, columns))
+                        coming.append(pool.submit(self._fetch, ahead, columns))
                     coming[at].result()
                     file, group, _ = self._groups[part.group]
                     where = f"hub:{self.repository.name} {file} row"
-                    rows = arrow_rows.of_parquet(self._opened[file], where, columns, [group])
+                    rows = arrow_rows.of_parquet(self._opened[file], where, columns, [group], part.rows)
                     yield from first(rows, part.rows)
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
@@ -158,9 +158,10 @@ class HubSplit:
         for file in self._ranged.values():
             file.close()
 
-    def _fetch(self, part: int, columns: Sequence[str]) -> None:
-        file, group, _ = self._groups[part]
-        self._ranged[file].need(arrow_rows.ranges(self._opened[file].metadata.row_group(group), columns))
+    def _fetch(self, part: Part, columns: Sequence[str]) -> None:
+        file, group, _ = self._groups[part.group]
+        found = self._opened[file].metadata.row_group(group)
+        self._ranged[file].need(arrow_rows.ranges(found, columns, part.rows))
 
     @cached_property
     def _opened(self) -> Mapping[str, Any]:

@@ -41,13 +41,15 @@ def seeded_groups(sizes: Sequence[int], rows: int, seed: str) -> list[Part]:
 def first(found: Iterator[Chunk], rows: int) -> Iterator[Chunk]:
     """The first rows of a split."""
     left = rows
+    if not rows:
+        return
     for chunk in found:
-        if left <= 0:
-            return
         if chunk.rows > left:
             chunk = chunk.take(sorted(chunk.order()[:left]))
         left -= chunk.rows
         yield chunk
+        if not left:
+            return  # before the next chunk is fetched
 
 
 def single(found: Iterator[Chunk], total: int, rows: int, seed: str) -> Iterator[Chunk]:

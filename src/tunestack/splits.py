@@ -20,8 +20,6 @@ from tunestack.formats import Format
 if TYPE_CHECKING:
     from tunestack.recipe import Data
 
-# Row groups that cost more than this many times the share asked for are worth a word.
-_COARSE = 1.4
 _LOOKED_AT = 20
 SOME: tuple[Role, ...] = ("train", "test", "sample")
 
@@ -148,12 +146,6 @@ class Tables:
         if sizes is None:
             return sampling.first(split.chunks(None), rows)
         parts = sampling.head(sizes, rows) if data.sampling == "head" else sampling.seeded_groups(sizes, rows, seed)
-        touched = 100 * sum(sizes[part.group] for part in parts) / total
-        if touched > _COARSE * data.percent:
-            self.notes.append(
-                f"split '{split.name}' has {len(sizes)} row groups, which are read whole: {data.percent:g} % of its "
-                f"rows cost {touched:.0f} % of its bytes"
-            )
         return split.chunks(parts)
 
     def _count(self, split: Split) -> int:
