@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunestack import data_folder, deployment_settings, outputs, recipe, stack_plan
-from tunestack.errors import NotConfigured, TunestackError, UsageError
+from tunestack.errors import NotConfigured, UsageError
 from tunestack.preflight_subject import Subject
 
 if TYPE_CHECKING:
@@ -81,10 +81,8 @@ def _stack_of_outputs(file: Path | None) -> str:
 
 
 def _dials(stack: str, *, needed: bool) -> Mapping[str, Any]:
-    """The stack's dials; empty where there is a cloud to ask and no such file lies here."""
-    try:
-        return stack_plan.dials(stack_plan.project_folder(Path.cwd()), stack)
-    except TunestackError:
-        if needed:
-            raise
+    """The stack's dials; empty where there is a cloud to ask and no file of that stack lies here or above."""
+    here = Path.cwd()
+    if not needed and not any((folder / f"Pulumi.{stack}.yaml").is_file() for folder in (here, *here.parents)):
         return {}
+    return stack_plan.dials(stack_plan.project_folder(here), stack)

@@ -178,6 +178,16 @@ def test_bad_input_is_one_clear_error(script: Script, arguments, said) -> None:
     assert said in script("preflight", *arguments).failed(2)
 
 
+def test_away_from_the_project_it_asks_the_cloud_and_reads_no_dials(
+    stack: Stack, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert script("preflight", "--recipe", RECIPE).code == 0
+    (tmp_path / "Pulumi.yaml").write_text("name: x\n")
+    (tmp_path / "Pulumi.test.yaml").write_text("config: [")
+    assert "stack file" in script("preflight", "--recipe", RECIPE).failed(2)
+
+
 def test_another_stack_than_the_connected_one_is_refused(stack: Stack, script: Script) -> None:
     said = script("preflight", "--recipe", RECIPE, "--stack", "prod").failed(2)
     assert "--stack is 'prod', and the stack that is connected to is 'test'" in said
