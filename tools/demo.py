@@ -27,6 +27,7 @@ from localcloud import client
 
 ROOT = Path(__file__).parent.parent
 END = "\x1e"
+MEANINGFUL = 100  # conversations; a verdict on fewer is a demonstration's (docs/evaluation.md)
 LOOP = f'while IFS= read -r line <&"$1"; do eval "$line"; printf "{END}%d\\n" "$?"; done'
 
 
@@ -132,12 +133,31 @@ class Memory(threading.Thread):
 
 def losses(job: str, state: Path) -> tuple[float, float] | None:
     """Held-out loss of the base model and the lowest after training, from the job's MLflow run; None without one."""
-    port = client.find(state).addresses.mlflow
-    url = f"http://127.0.0.1:{port}/api/2.0/mlflow/metrics/get-history?run_id={job}&metric_key=eval_loss"
-    with urllib.request.urlopen(url, timeout=30) as response:
-        history = json.load(response).get("metrics", [])
+    history = mlflow(state, f"metrics/get-history?run_id={job}&metric_key=eval_loss").get("metrics", [])
     values = {int(metric["step"]): float(metric["value"]) for metric in history}
     return (values[0], min(values.values())) if 0 in values and len(values) > 1 else None
+
+
+def gate(job: str, state: Path) -> str | None:
+    """The gate's verdict on the test split and the bounds that decided, from the job's MLflow run; None without."""
+    data = mlflow(state, f"runs/get?run_id={job}")["run"]["data"]
+    tags = {tag["key"]: tag["value"] for tag in data.get("tags", [])}
+    found = {metric["key"]: float(metric["value"]) for metric in data.get("metrics", [])}
+    if "eval_verdict" not in tags:
+        return None
+    clusters = int(found["eval_clusters"])
+    return (
+        f"{tags['eval_verdict']}: gain at least {found['eval_gain_lower']:.3f}, "
+        f"regression at most {found['eval_regression_upper']:.3f} nats a token, {clusters} conversations"
+        + (", a demonstration" if clusters < MEANINGFUL else "")
+    )
+
+
+def mlflow(state: Path, question: str) -> dict[str, Any]:
+    port = client.find(state).addresses.mlflow
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/2.0/mlflow/{question}", timeout=30) as response:
+        found: dict[str, Any] = json.load(response)
+    return found
 
 
 def summarise(console: Console, steps: Sequence[Step], facts: dict[str, Any]) -> None:
@@ -186,6 +206,10 @@ def main() -> int:
                 if found is None:
                     raise SystemExit(f"error: job '{step.handle}' has no held-out loss before and after training.")
                 facts["held-out loss"] = f"{found[0]:.3f} base, {found[1]:.3f} tuned"
+                verdict = gate(step.handle, state)
+                if verdict is None:
+                    raise SystemExit(f"error: job '{step.handle}' has no verdict of the gate.")
+                facts["gate"] = verdict
     except Failed as error:
         console.print(f"error: {error}; the lines above say why. The state is in '{state}'.", style="red")
         return error.status
@@ -197,9 +221,9 @@ def main() -> int:
         memory.stop()
     report = state.parent / "report"
     facts["peak memory"] = f"{memory.peak:.1f} GiB resident, the sum over all processes"
-    mlflow = client.find(state).addresses.mlflow
+    port = client.find(state).addresses.mlflow
     shown = os.path.relpath(state, ROOT)
-    facts["MLflow page"] = f"http://127.0.0.1:{mlflow} while a server runs on this state:"
+    facts["MLflow page"] = f"http://127.0.0.1:{port} while a server runs on this state:"
     facts[""] = f"LOCALCLOUD_STATE={shown} localcloud up"
     facts["report"] = f"{os.path.relpath(report, ROOT)}.html"
     recorder = Console(record=True, stderr=True, width=110)
