@@ -44,7 +44,7 @@ def find(path: Path, what: str) -> ModelFolder:
     tokenizer = next((place for place in (tokenizer, weights) if _has_tokenizer(place)), tokenizer)
     if not _has_tokenizer(tokenizer):
         raise Refusal(f"{what}: there is no tokenizer in '{tokenizer}' ({', '.join(_TOKENIZER_FILES)}).")
-    return ModelFolder(str(weights), str(tokenizer), _settings(root), source=str(root))
+    return ModelFolder(str(weights), str(tokenizer), _settings(root), source=f"input {what}")
 
 
 def on_hub(name: str) -> ModelFolder:
@@ -52,7 +52,7 @@ def on_hub(name: str) -> ModelFolder:
     repository, _, revision = name.partition("@")
     if repository.count("/") != 1 or not all(repository.split("/")):
         raise Refusal(f"'{name}' is no model id of the hub: OWNER/NAME or OWNER/NAME@REVISION is needed.")
-    return ModelFolder(repository, repository, {}, revision or None, source=name)
+    return ModelFolder(repository, repository, {}, revision or None, source=f"hub:{name}")
 
 
 def _places(root: Path, what: str) -> tuple[Path, Path]:

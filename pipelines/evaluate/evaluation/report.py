@@ -178,7 +178,7 @@ def _sample(sample: Mapping[str, Any]) -> Markup:
     answers = [_answer("data", sample["reference"], "")]
     for name, found in sample["answers"].items():
         cut = ", cut at the limit" if found["cut"] else ""
-        answers.append(_answer(name, found["text"], f" \u00b7 {found['tokens']} tokens{cut}"))
+        answers.append(_answer(name, found["text"], f" \u00b7 {_tokens(found['tokens'])}{cut}"))
     shown = turns if len(turns) <= 3 else [tag("details", tag("summary", "earlier turns"), turns[:-1]), turns[-1]]
     return tag("section", shown, tag("div", answers, class_="answers"), class_="card sample")
 
@@ -186,6 +186,10 @@ def _sample(sample: Mapping[str, Any]) -> Markup:
 def _answer(name: str, text: str, more: str) -> Markup:
     said = text if text.strip() else tag("em", "no answer")
     return tag("div", tag("h4", _NAMES[name], more), tag("p", said), class_=f"answer {name}")
+
+
+def _tokens(count: int) -> str:
+    return "1 token" if count == 1 else f"{count:,} tokens"
 
 
 def _generation(metrics: Mapping[str, Any]) -> Markup:

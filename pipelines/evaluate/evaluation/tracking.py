@@ -19,6 +19,7 @@ Curve = list[tuple[int, float]]
 ARTIFACTS = "evaluation"
 RUN_ARTIFACTS = "run"
 _CURVES = {"train": "loss", "validation": "eval_loss"}
+_LONGEST_TAG = 256  # of a run in Azure ML
 _RUN_FILES = ("recipe.yml", "card.json", "run.json", "preflight.json")
 
 
@@ -104,12 +105,16 @@ def _log(run: str, settings: Settings, metrics: Mapping[str, Any]) -> None:
         run,
         metrics=[Metric(name, value, now, 0) for name, value in figures(metrics).items()],
         params=[Param(f"eval_{name}", str(gate[name])) for name in names],
-        tags=[RunTag("eval_verdict", metrics["verdict"]), RunTag("eval_reasons", " ".join(metrics["reasons"])[:5000])],
+        tags=[RunTag("eval_verdict", metrics["verdict"]), RunTag("eval_reasons", _short(" ".join(metrics["reasons"])))],
     )
     for name in ("metrics.json", "report.html", "samples.jsonl", "files.json"):
         client.log_artifact(run, str(settings.evaluation / name), ARTIFACTS)
     for path in _run_files(settings.run_folder):
         client.log_artifact(run, str(path), RUN_ARTIFACTS)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_TAG else text[: _LONGEST_TAG - 1] + "\u2026"
 
 
 def _run_files(folder: Path | None) -> list[Path]:

@@ -46,8 +46,8 @@ def judge(gate: Gate, gain: Interval, regression: Interval) -> Verdict:
         return Verdict(INCONCLUSIVE, reasons, labels(gate, gain))
     passed = [
         f"The gain is at least {_nats(gain.lower)} with 95 % confidence, more than the {_nats(gate.min_gain)} asked.",
-        f"The loss on general questions grew by at most {_nats(regression.upper)} with 95 % confidence, less than the "
-        f"{_nats(gate.max_regression)} allowed.",
+        f"The loss on general questions changed by {regression.upper:+.4g} nats per token at most with 95 % confidence, "
+        f"less than the {_nats(gate.max_regression)} allowed.",
     ]
     return Verdict(PASSED, passed, labels(gate, gain))
 
@@ -117,14 +117,13 @@ def _about_regression(gate: Gate, found: Interval) -> list[str]:
             f"The model regressed on general questions: its loss grew by at least {_nats(found.lower)} with 95 % "
             f"confidence; {allowed}."
         ]
+    estimated = f"the loss on general questions changed by {found.estimate:+.4g}"
     if found.estimate >= gate.max_regression:
-        return [
-            f"The model seems to have regressed on general questions: its loss grew by {_nats(found.estimate)}; "
-            f"{allowed}."
-        ]
+        return [f"The model seems to have regressed: {estimated} nats per token; {allowed}."]
+    bound = "by an unknown number" if found.upper is None else f"by {found.upper:+.4g} nats per token"
     return [
-        f"The regression is too uncertain: the loss on general questions grew by {_nats(found.estimate)}, by "
-        f"{_nats(found.upper)} at most; {allowed}." + _more(found, found.upper, gate.max_regression, "questions")
+        f"The regression is too uncertain: {estimated}, {bound} at most; {allowed}."
+        + _more(found, found.upper, gate.max_regression, "questions")
     ]
 
 
@@ -132,7 +131,7 @@ def _more(interval: Interval, bound: float | None, threshold: float, what: str) 
     needed = clusters_needed(interval, bound, threshold)
     if needed is None or needed <= interval.clusters:
         return ""
-    return f" About {_rounded(needed - interval.clusters)} more {what} would settle it, if the gain stays."
+    return f" About {_rounded(needed - interval.clusters)} more {what} would settle it, if the estimate stays."
 
 
 def _rounded(count: int) -> str:
