@@ -71,9 +71,8 @@ class Estimate:
     @property
     def formula(self) -> str:
         """Every term with its formula, one after the other."""
-        return "; ".join(
-            f"{term.name} {span(term.least, term.most)}: {term.formula}" for term in (*self.gpu, *self.host)
-        )
+        terms = [(term, "") for term in self.gpu] + [(term, " in the machine's memory") for term in self.host]
+        return "; ".join(f"{term.name}{where} {span(term.least, term.most)} = {term.formula}" for term, where in terms)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -220,8 +219,8 @@ def _activations(shape: Architecture, run: Training, gpu: Gpu | None) -> list[Te
     decided = checkpointing(shape, run)
     cases = [off] if decided is False else [on] if decided else [on, off]
     times = "" if double == 1 else " · 2 at 32 bit"
-    said = "; ".join(f"{formula}{times} {when}" for _, _, formula, when in cases)
-    said = f"{said}; b {run.batch}, s {run.sequence}, h {shape.hidden_size}, L {layers}"
+    said = ", or ".join(f"{formula}{times} {when}" for _, _, formula, when in cases)
+    said = f"{said}, b {run.batch}, s {run.sequence}, h {shape.hidden_size}, L {layers}"
     terms = [_term("activations", cases[0][0], cases[-1][0], said)]
     flash = run.precision == 16 and (gpu is None or gpu.capability >= FLASH_CAPABILITY)
     if shape.remote_code and not flash:
@@ -243,7 +242,7 @@ def checkpointing(shape: Architecture, run: Training) -> bool | None:
 def _logits(shape: Architecture, run: Training) -> Term:
     each = run.sequence * shape.vocab_size
     least, most = (max(trained * run.batch, LOGITS_ONLY * run.eval_batch) * each for trained in LOGITS)
-    said = f"10 to 18·b·s·V bytes, at least 6·b·s·V in evaluation; V {shape.vocab_size:,}"
+    said = f"10 to 18·b·s·V bytes, at least 6·b·s·V in evaluation, V {shape.vocab_size:,}"
     return _term("logits", least, most, said)
 
 
@@ -297,8 +296,8 @@ def evaluation(shape: Architecture, longest: int, answers: int, answer_tokens: i
     return Estimate(
         (
             _term("weights", weights, weights, f"2·P bytes, P = {shape.parameters:,}"),
-            _term("activations", LAYER * row, LAYER * row, f"34·s·h; s {longest:,}, h {shape.hidden_size:,}"),
-            _term("logits", 0, logits, f"up to 6·s·V bytes, of answer tokens only; V {shape.vocab_size:,}"),
+            _term("activations", LAYER * row, LAYER * row, f"34·s·h, s {longest:,}, h {shape.hidden_size:,}"),
+            _term("logits", 0, logits, f"up to 6·s·V bytes, of answer tokens only, V {shape.vocab_size:,}"),
             _term("KV cache", 0, cache, f"{answers} answers of up to {longest + answer_tokens:,} tokens"),
             _overhead(),
         )

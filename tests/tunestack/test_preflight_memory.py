@@ -154,7 +154,7 @@ def test_every_term_of_memory_is_shown_with_its_formula(capsys: pytest.CaptureFi
     assert {term["name"]: term["formula"] for term in kept["serving"]["terms"]}["KV cache"] == "200 KiB · 16,384 tokens"
     preflight.show(report)
     said = capsys.readouterr().err
-    assert "memory of training, GiB: weights 27.3: 2·P bytes, P = 14,659,507,200; LoRA" in said
+    assert "memory of training, GiB: weights 27.3 = 2·P bytes, P = 14,659,507,200; LoRA" in said
     assert "memory of serving, GiB: weights 27.3" in said
     without = preflight.run(offline(SMALL)).record["estimate"]["memory"]["serving"]
     assert without["terms"] == []
