@@ -17,7 +17,7 @@ EVIDENCE, UNSIGNED = "evidence", "unsigned"
 UNSIGNED_WHY, UNSIGNED_BY = "unsigned_why", "unsigned_by"
 OF_A_MODEL = (
     *("base_model", "job", "recipe", "data", "data_hash", "test_hash", "commit", "steps", "attempt", "stack"),
-    *("gain", "files_sha256", GATE, WHY, WHO, EVIDENCE, UNSIGNED_WHY, UNSIGNED_BY),
+    *("gain", "labels", "files_sha256", GATE, WHY, WHO, EVIDENCE, UNSIGNED_WHY, UNSIGNED_BY),
 )
 
 

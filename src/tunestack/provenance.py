@@ -48,8 +48,8 @@ def statement(facts: Facts, manifest: Manifest, files: Mapping[str, str]) -> dic
     ]
     commit = tags.get("commit", "")
     if commit and commit != "unknown":
-        # Twelve digits and perhaps `-changed`: less than a digest, so it is said and not claimed as one.
-        dependencies.append({"name": "commit", "annotations": {"what": "the scripts", "commit": commit}})
+        # Twelve digits and perhaps `-changed`: less than a digest, so it is named and not claimed as one.
+        dependencies.append({"uri": f"git:commit:{commit}", "annotations": {"what": "the scripts"}})
     return {
         "_type": STATEMENT,
         "subject": [{"name": file.path, "digest": {"sha256": file.sha256}} for file in manifest.files],

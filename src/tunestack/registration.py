@@ -116,6 +116,7 @@ def judge(connection: Connection, planned: tuple[Registration, dict[str, Any], R
         lineage.GATE: lineage.FORCED if forced else "passed",
         **({lineage.WHY: forced, lineage.WHO: caller.name(connection)} if forced else {}),
         "gain": verdict.gain if verdict else "not measured",
+        "labels": "; ".join(verdict.labels) if verdict else "",
         "evaluation_job": verdict.job if verdict else "",
         "files_sha256": manifest.sha256,
         "files": str(len(manifest.files)),

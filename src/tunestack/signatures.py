@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -52,13 +53,19 @@ class Signer:
             config.sign(folder, signature)
             return
         try:
-            # Sigstore prints an address to open, where a person signs; stdout is the handle's.
-            config.use_sigstore_signer(use_ambient_credentials=True).sign(folder, signature)
+            token = _ambient()
+            if token is None and not (sys.stdin and sys.stdin.isatty()):
+                raise NotConfigured(
+                    "no identity to sign with was found: this is no workflow, and nobody sits here to log in",
+                    fix="In a workflow it takes 'id-token: write'; elsewhere sign with --signing-key FILE",
+                )
+            config.use_sigstore_signer(identity_token=token).sign(folder, signature)
+        except NotConfigured:
+            raise
         except Exception as error:
             raise CloudError(
                 f"signing with an identity failed: {type(error).__name__}: {_line(error)}",
-                fix="It takes https://fulcio.sigstore.dev and rekor.sigstore.dev; in a workflow 'id-token: write' too. "
-                "Or sign with --signing-key FILE",
+                fix="It takes fulcio.sigstore.dev and rekor.sigstore.dev; or sign with --signing-key FILE",
             ) from error
 
 
@@ -217,6 +224,13 @@ def _as_a_key(file: Path, kind: str) -> Iterator[None]:
             f"'{file}' is no {kind} key on curve P-256, P-384 or P-521 in PEM form: {_line(error)}",
             fix="Make one with: openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -nocrypt",
         ) from error
+
+
+def _ambient() -> str | None:
+    """The token of the workflow that this runs in; None outside of one."""
+    from sigstore import oidc
+
+    return oidc.detect_credential()
 
 
 def _hashing() -> Any:

@@ -89,6 +89,8 @@ def test_a_finished_job_becomes_a_version_and_twice_is_once(stack: Stack, script
     assert "is registered already" in again.err
     versions = stack.cloud.arm("GET", f"{stack.workspace}/models/{name}/versions{CALL}")["value"]
     assert len([version for version in versions if version["properties"]["tags"]["job"] == job]) == 1
+    stack.cloud.arm("DELETE", f"{stack.workspace}/data/{name}-evidence{CALL}")  # as for a model from before evidence
+    assert "its evidence is" in script("register_model", "--job", job).err
 
 
 def test_the_evidence_lies_here_and_on_the_run(stack: Stack, script: Script, passed: str, folder: Path) -> None:
@@ -251,12 +253,18 @@ def test_a_production_stack_signs_with_no_throw_away_key(
     assert "--sign-as-me" in said
 
 
-def test_who_cannot_sign_gets_one_error_and_registers_nothing(stack: Stack, script: Script, passed: str) -> None:
+def test_who_cannot_sign_gets_one_error_and_registers_nothing(
+    stack: Stack, script: Script, passed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     line = ("register_model", "--job", passed, "--name", "unsigned")
     assert "signing key 'gone.key' does not exist" in script(*line, "--signing-key", "gone.key").failed(2)
-    said = script(*line, "--sign-as-me").failed(1)
-    assert "signing with an identity failed" in said
+    said = script(*line, "--sign-as-me").failed(3)
+    assert "no identity to sign with was found" in said
     assert "'id-token: write'" in said
+    monkeypatch.setattr("tunestack.signatures._ambient", lambda: "a workflow's token")
+    monkeypatch.setenv("TUNESTACK_SIGNING_KEY", "identity")
+    assert "signing with an identity failed" in script(*line).failed(1)
+    monkeypatch.delenv("TUNESTACK_SIGNING_KEY")
     with pytest.raises(Exception, match="NotFound"):
         registered(stack, script(*line, "--dry-run").handle)
 

@@ -66,7 +66,8 @@ def test_the_statement_is_one_of_in_toto_with_slsas_predicate(made: Path) -> Non
     assert depends["data, all splits as prepared"]["digest"] == {"sha256": TAGS["data_hash"]}
     assert depends["test rows"]["digest"] == {"sha256": TAGS["test_hash"]}
     assert depends["fine-tuning pipeline"]["uri"] == TAGS["component"]
-    assert depends["the scripts"]["annotations"]["commit"] == TAGS["commit"]
+    assert depends["the scripts"]["uri"] == f"git:commit:{TAGS['commit']}"
+    assert all({"uri", "digest", "content"} & set(row) for row in definition["resolvedDependencies"])
 
 
 def change(name: str) -> Callable[[Path], object]:
