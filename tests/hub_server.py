@@ -31,6 +31,7 @@ class Hub:
     ranges: list[tuple[str, int, int]] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     break_after: int | None = None  # ranges answered before connections break
+    breaks: int = 0  # so many ranges break, and the ones after them do not
     status: int = 0  # answered to everything, where set
     redirects: bool = True  # files come from elsewhere, as on the real hub
     url: str = ""
@@ -59,16 +60,13 @@ def serve():
             self.answer(status, {**headers, "Content-Length": str(len(body))}, b"")
 
         def answer(self, status, headers, body):
-            if status == 206 and hub.break_after is not None:
-                with lock:
-                    hub.break_after -= 1
-                    if hub.break_after < 0:
-                        self.send_response(status)
-                        self.send_header("Content-Length", str(len(body)))
-                        self.end_headers()
-                        self.wfile.write(body[: len(body) // 2])
-                        self.close_connection = True
-                        return
+            if status == 206 and self.breaks():
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body[: len(body) // 2])
+                self.close_connection = True
+                return
             self.send_response(status)
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)
@@ -76,6 +74,16 @@ def serve():
             self.wfile.write(body)
             with lock:
                 hub.sent += len(body)
+
+        def breaks(self) -> bool:
+            with lock:
+                if hub.breaks:
+                    hub.breaks -= 1
+                    return True
+                if hub.break_after is not None:
+                    hub.break_after -= 1
+                    return hub.break_after < 0
+                return False
 
         def found(self):
             path = urlsplit(self.path).path

@@ -185,6 +185,16 @@ def test_a_download_that_was_cut_off_goes_on_where_it_stopped(served, big, tmp_p
     assert not list((tmp_path / "cache" / "downloads").iterdir())
 
 
+def test_a_connection_that_breaks_once_is_made_again(served, big, monkeypatch):
+    monkeypatch.setattr(hub, "RETRIES", 5)
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+    served.add(NAME, big, card=CARD)
+    served.breaks = 3
+    with sources.open(data()) as tables:
+        assert len(prompts(tables)) == 300
+    assert not served.breaks
+
+
 def test_a_data_set_of_other_files_is_read_from_the_conversion_of_the_hub(served):
     table = chats("train", 50, 1)
     repo = served.add(NAME, {"train.jsonl": b'{"messages": []}\n'})
