@@ -17,7 +17,7 @@ from evaluation.settings import Settings
 from evaluation.tracking import Curves
 
 # The page may draw itself, and fetch nothing: also what a model answered cannot make it.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _NAMES = {"base": "base", "tuned": "tuned", "serving": "serving today", "data": "in the data"}
 _UNIT = "nats per token"
 
@@ -132,8 +132,8 @@ def _intervals(metrics: Mapping[str, Any]) -> Markup:
             tag(
                 "figcaption",
                 f"{signed(found['estimate'])} {_UNIT}; at least {signed(found['lower'])}, at most "
-                f"{signed(found['upper'])}, each with 95 % confidence; {found['clusters']:,} clusters, "
-                f"{found['tokens']:,} tokens",
+                f"{signed(found['upper'])}, each with 95 % confidence; {found['clusters']:,} "
+                f"{'clusters' if above else 'questions'}, {found['tokens']:,} tokens",
             ),
             class_="card",
         )

@@ -46,8 +46,8 @@ def judge(gate: Gate, gain: Interval, regression: Interval) -> Verdict:
         return Verdict(INCONCLUSIVE, reasons, labels(gate, gain))
     passed = [
         f"The gain is at least {_nats(gain.lower)} with 95 % confidence, more than the {_nats(gate.min_gain)} asked.",
-        f"The loss on general questions changed by {regression.upper:+.4g} nats per token at most with 95 % confidence, "
-        f"less than the {_nats(gate.max_regression)} allowed.",
+        f"The loss on general questions changed by {regression.upper:+.4g} nats per token at most with 95 % "
+        f"confidence, less than the {_nats(gate.max_regression)} allowed.",
     ]
     return Verdict(PASSED, passed, labels(gate, gain))
 
