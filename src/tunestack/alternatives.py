@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tunestack import azure_facts, fine_tune_cost, gpu_memory, preflight_models, preflight_sizes, quota
+from tunestack import azure_facts, fine_tune_cost, gpu_memory, preflight_models, preflight_sizes, quota, serving_memory
 from tunestack.azure_facts import Gpu, Purpose
 from tunestack.fine_tune_cost import Span
 from tunestack.preflight_subject import Subject
@@ -121,12 +121,15 @@ def _serving(subject: Subject) -> Iterator[Alternative]:
     for size, gpu, gpus in _usable(subject, "inference"):
         price, usable = subject.prices.size(size), gpu.usable if gpu else 0.9 * (azure_facts.ram(size) or 0)
         if gpu:
-            found = gpu_memory.serving(planned.shape, gpus, told).estimate
+            found = serving_memory.serving(planned.shape, gpus, told).estimate
             needs, runs = (found.least, found.most), half or gpu.capability >= gpu_memory.FLASH_CAPABILITY
         else:
-            served = gpu_memory.serving(planned.shape, 1, told)
-            found = gpu_memory.on_cpu(planned.shape, served.context)
-            needs, runs = (found.host_least, found.host_most), planned.shape.parameters < gpu_memory.SLOW_WITHOUT_GPU
+            served = serving_memory.serving(planned.shape, 1, told)
+            found = serving_memory.on_cpu(planned.shape, served.context)
+            needs, runs = (
+                (found.host_least, found.host_most),
+                planned.shape.parameters < serving_memory.SLOW_WITHOUT_GPU,
+            )
         if not runs or needs[1] > usable or price is None:
             continue
         family, cores = _cores(size, quota.counted(size, count))
@@ -169,5 +172,5 @@ def _free(subject: Subject, family: str) -> int | None:
     """Cores that quota leaves now; None offline and for a family without a row."""
     if subject.live is None:
         return None
-    found = (subject.live.quota or {}).get(family.lower())
+    found = (subject.live.quota or {}).get(quota.key(family))
     return max(found[1] - found[0], 0) if found else None

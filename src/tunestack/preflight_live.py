@@ -17,7 +17,7 @@ from tunestack.connect import Connection
 from tunestack.endpoint import DEPLOYMENT_VERSION, ENDPOINT_VERSION
 from tunestack.errors import CloudError
 from tunestack.preflight_subject import Machines
-from tunestack.quota import of_deployment
+from tunestack.quota import granted, of_deployment
 from tunestack.registry_id import RegistryId
 
 PROVIDER = "Microsoft.MachineLearningServices"
@@ -135,9 +135,8 @@ class Live:
 
     @cached_property
     def quota(self) -> Mapping[str, tuple[int, int]]:
-        """(cores in use, cores allowed) per family of the region, by name in lower case."""
-        found = self.connection.arm.pages(f"{self._location}/usages", VERSION)
-        return {str(item["name"]["value"]).lower(): (int(item["currentValue"]), int(item["limit"])) for item in found}
+        """(cores in use, cores allowed) of the region, as `quota.granted` has them."""
+        return granted(self.connection.arm.pages(f"{self._location}/usages", VERSION))
 
     def restriction(self, size: str) -> str:
         """Why Azure gives this subscription no such machine here, in its own words; empty where it does."""

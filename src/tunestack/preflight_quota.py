@@ -125,15 +125,19 @@ def _judged(check: str, subject: Subject, needed: dict[str, int], own: dict[str,
             return replace(found, reason=f"{found.reason}; the quota itself may not be read by you")
         fix = "Have the role Reader on the subscription, or write down what Azure grants the GPUs: dial gpuQuota"
         return Finding(check, "unknown", f"{said}; the quota may not be read by you", _LIVE, fix)
+    dedicated = [family for family in needed if family != quota.LOW_PRIORITY]
+    if dedicated and quota.key(quota.DEDICATED) in granted:
+        needed = {**needed, quota.DEDICATED: sum(needed[family] for family in dedicated)}
+        own = {**own, quota.DEDICATED: sum(own.get(family, 0) for family in dedicated)}
     short: list[str] = []
     fine: list[str] = []
     for family, cores in needed.items():
-        if family.lower() not in granted:
+        if quota.key(family) not in granted:
             return Finding(check, "error", f"'{subject.region}' has no quota of the family '{family}'", _LIVE, _REQUEST)
-        used, limit = granted[family.lower()]
+        used, limit = granted[quota.key(family)]
         free = limit - max(used - own.get(family, 0), 0)
-        text = f"{cores} of '{family}', where {used} of {limit} are used"
-        (fine if cores <= free else short).append(text)
+        of = "all dedicated cores of the region" if family == quota.DEDICATED else f"'{family}'"
+        (fine if cores <= free else short).append(f"{cores} of {of}, where {used} of {limit} are used")
     if short:
         return Finding(check, "error", f"{said}: it takes {'; '.join(short)}", _LIVE, _REQUEST)
     return Finding(check, "ok", f"{said}: it takes {'; '.join(fine)}", _LIVE)

@@ -5,10 +5,36 @@ Azure counts a fifth more instances of a deployment, for upgrades, except on the
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from tunestack import azure_facts
 
 LOW_PRIORITY = "lowPriorityCores"
+DEDICATED = "dedicatedCores"
 RESERVE_PERCENT = 120
+
+
+def granted(usages: Iterable[Mapping[str, Any]]) -> dict[str, tuple[int, int]]:
+    """(cores in use, cores allowed) by `key` of a family, of `DEDICATED` and of `LOW_PRIORITY`, from Azure's usages.
+
+    Rows of single workspaces and clusters repeat their family's and are left out, as are the families' low-priority
+    rows, whose limit is -1: there the one regional number counts.
+    """
+    found = {}
+    for item in usages:
+        kind = str(item.get("type", "")).lower().rpartition("/usages")[0].rpartition("/")[2]
+        family, cluster, priority = str(item["name"]["value"]).partition(" Cluster ")
+        name = {"dedicatedcores": DEDICATED, "lowprioritycores": LOW_PRIORITY, "vmfamily": family}.get(kind)
+        if name and not (kind == "vmfamily" and cluster and not priority.startswith("Dedicated")):
+            found[key(name)] = (int(item["currentValue"]), int(item["limit"]))
+    return found
+
+
+def key(family: str) -> str:
+    """A family as sizes and usages have it in common: `standardDSv2Family` is `Standard DSv2 Family` there."""
+    return re.sub(r"[^a-z0-9]", "", family.lower())
 
 
 def reserves(size: str) -> bool:

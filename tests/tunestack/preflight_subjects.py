@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from tunestack import deployment_settings, recipe, stack_plan
+from tunestack import deployment_settings, quota, recipe, stack_plan
 from tunestack.connect import Connection, Workspace
 from tunestack.data_folder import DataFolder
 from tunestack.errors import CloudError
@@ -100,7 +100,11 @@ def cluster(size: str, nodes: int = 1, now: int = 0, priority: str = "Dedicated"
 
 
 def usage(family: str, used: int, limit: int) -> Any:
-    return {"name": {"value": family}, "currentValue": used, "limit": limit}
+    """A row of usages as the REST contract's example has it."""
+    kind = family if family in (quota.LOW_PRIORITY, quota.DEDICATED) else "vmFamily"
+    name = f"{family.removesuffix('Family').replace('tandard', 'tandard ')} Family Cluster Dedicated vCPUs"
+    shown = name if kind == "vmFamily" else "Total Cluster Regional vCPUs"
+    return {"type": f"{ML}/{kind}/usages", "name": {"value": shown}, "currentValue": used, "limit": limit}
 
 
 def model(archived: bool = False, **tags: Any) -> Any:

@@ -61,6 +61,12 @@ def granted(used: int, limit: int, now: int = 0) -> Subject:
     )
 
 
+def in_all(limit: int) -> Subject:
+    """Enough of each family, and so many dedicated cores in the region over all of them."""
+    rows = [*at.CLOUD[at.USAGES]["value"], at.usage("dedicatedCores", 0, limit)]
+    return online({at.USAGES: {"value": rows}})
+
+
 def lacking(place: str, actions: list[str], data_actions: list[str], created: str = "2026-01-01T00:00:00Z") -> Subject:
     held = {"actions": actions, "notActions": [], "dataActions": data_actions, "notDataActions": []}
     body = {**at.CLOUD[WS], "systemData": {"createdAt": created}}
@@ -164,6 +170,8 @@ CASES = (
         lambda: online({f"{WS}/computes/gpu": at.cluster(A100, priority="LowPriority")}),
         "24 of 'lowPriorityCores', where 0 of 0 are used",
     ),
+    Case("training-quota", "error", lambda: in_all(27), "28 of all dedicated cores of the region"),
+    Case("training-quota", "ok", lambda: in_all(28)),
     Case("training-quota", "unknown", lambda: online({at.USAGES: refused()}), "may not be read by you"),
     Case("training-quota", "ok", lambda: online({at.USAGES: refused()}, offline(gpuQuota=48)), "may not be read"),
     Case("serving-quota", "ok", online, "blue plus green"),

@@ -7,6 +7,7 @@ as used are the running nodes of clusters and the instances of deployments.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -69,6 +70,24 @@ class Size:
             "premiumIO": self.premium,
             "supportedComputeTypes": ["AmlCompute", "ComputeInstance"],
         }
+
+
+def _shown(family: str, priority: str = "Dedicated") -> str:
+    """A family as usages name it, `Standard DSv2 Family Cluster Dedicated vCPUs`, after the REST contract's example."""
+    kind = re.fullmatch(r"standard(.+)family", family, re.IGNORECASE)
+    return f"Standard {kind[1]} Family Cluster {priority} vCPUs" if kind else "Total Cluster LowPriority Regional vCPUs"
+
+
+def _usage(kind: str, name: str, used: int, limit: int) -> Body:
+    """One row; low-priority rows of a family have the limit -1, because the regional one counts for all."""
+    return {
+        "id": "usages" + (f"/{name.replace(' ', '_')}" if kind == "vmFamily" else ""),
+        "type": f"{PROVIDER}/{kind}/usages",
+        "unit": "Count",
+        "currentValue": used,
+        "limit": limit,
+        "name": {"value": name, "localizedValue": name},
+    }
 
 
 def _plain(location: str) -> str:
@@ -203,18 +222,18 @@ class Sizes:
     async def list_usages(self, request: Request) -> Response:
         require_api_version(request)
         subscription, location = request.path_params["subscription"], _plain(request.path_params["location"])
-        items = [
-            {
-                "id": self._quota_id(subscription, location, family),
-                "type": f"{PROVIDER}/vmFamily/usages",
-                "unit": "Count",
-                "currentValue": self.used(subscription, location, family),
-                "limit": self.limit(subscription, location, family),
-                "name": {"value": family, "localizedValue": f"{family} (simulated)"},
-            }
+        counted = {
+            family: (self.used(subscription, location, family), self.limit(subscription, location, family))
             for family in self._families(location)
-        ]
-        return page(request, items)
+        }
+        low = counted.pop(LOW_PRIORITY)
+        total = tuple(sum(figures) for figures in zip(*counted.values(), strict=True))
+        items = [_usage("dedicatedCores", "Total Cluster Dedicated Regional vCPUs", *total)]
+        for family, (used, limit) in counted.items():
+            items.append(_usage("vmFamily", _shown(family), used, limit))
+        items.append(_usage("lowPriorityCores", "Total Cluster LowPriority Regional vCPUs", *low))
+        items += [_usage("vmFamily", _shown(family, "LowPriority"), 0, -1) for family in counted]
+        return page(request, [{**item, "id": f"/subscriptions/{subscription}/{item['id']}"} for item in items])
 
     async def list_quotas(self, request: Request) -> Response:
         require_api_version(request)
@@ -225,7 +244,7 @@ class Sizes:
                 "type": f"{PROVIDER}/vmFamily/quotas",
                 "unit": "Count",
                 "limit": self.limit(subscription, location, family),
-                "name": {"value": family, "localizedValue": f"{family} (simulated)"},
+                "name": {"value": _shown(family), "localizedValue": _shown(family)},
             }
             for family in self._families(location)
         ]

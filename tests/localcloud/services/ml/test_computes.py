@@ -41,7 +41,8 @@ def test_busy_nodes_show_and_stay_within_the_limits(ml: Any, account: Account) -
     inner = account.cloud.arm("GET", f"{WORKSPACE}/computes/cluster{VERSION}")["properties"]["properties"]
     assert inner["nodeStateCounts"]["runningNodeCount"] == inner["currentNodeCount"] == 2
     used = {usage.name["value"]: usage.currentValue for usage in ml.compute.list_usage()}
-    assert used["standardDSv2Family"] == 8
+    assert used["Standard DSv2 Family Cluster Dedicated vCPUs"] == 8
+    assert used["Total Cluster Dedicated Regional vCPUs"] == 8
 
 
 def test_a_cluster_is_scaled_and_deleted(ml: Any) -> None:
@@ -90,7 +91,8 @@ def test_a_cluster_beyond_the_quota_is_refused_with_the_numbers(ml: Any, account
     assert caught.value.error is not None
     assert caught.value.error.code == "ClusterCoreQuotaReached"
     limits = {usage.name["value"]: usage.limit for usage in ml.compute.list_usage()}
-    assert limits["standardDSv2Family"] == 7
+    assert limits["Standard DSv2 Family Cluster Dedicated vCPUs"] == 7
+    assert limits["Standard DSv2 Family Cluster LowPriority vCPUs"] == -1
 
 
 def test_a_cluster_that_fails_later_stays_readable_as_failed(ml: Any, account: Account) -> None:
