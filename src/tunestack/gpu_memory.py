@@ -1,4 +1,4 @@
-"""GPU memory that training and serving take, term by term, each with its formula; docs/gpu-memory.md has the sources.
+"""GPU memory that training takes, term by term, each with its formula; docs/gpu-memory.md has the sources.
 
 A term is a range where something that decides it is not public. All figures are GiB; what is measured stands in
 docs/gpu-memory.md, everything here is computed.
@@ -15,13 +15,12 @@ from tunestack.azure_facts import Gpu
 from tunestack.errors import UsageError
 
 GIB = 2**30
-TRAINING_OVERHEAD, SERVING_OVERHEAD = 2.0, 1.5  # CUDA's context, buffers, fragments
+OVERHEAD = 2.0  # CUDA's context, buffers, fragments
 LAYER, SCORES = 34, 5  # bytes per b·s·h, and per b·heads·s², of one layer at 16 bit (Korthikanti et al. 2022)
 LOGITS = 10, 18  # bytes per b·s·V: 16 bit, float32 and its gradient; then with the copies that the loss makes
 LOGITS_ONLY = 6  # in evaluation, without the gradient
 GATHERED = 1e9  # ZeRO-3 file of the component: stage3_max_live_parameters, and as much again for reuse and prefetch
 UNSET = 512  # tokens, where the tokenizer has no limit and the recipe gives none
-SLOW_WITHOUT_GPU = 1e9  # rough: with more weights a machine without a GPU answers slower than people read
 FLASH_CAPABILITY = 8.0  # Ampere; bfloat16 as well
 
 
@@ -159,19 +158,19 @@ def _training(shape: Architecture, run: Training, stage: int, gpu: Gpu | None) -
     terms = [_weights(weights, wide, stage)]
     host = []
     if stage == 3:
-        host.append(_term("weights", wide[0] * weights, wide[1] * weights, "ZeRO-3 keeps them in pinned memory"))
+        host.append(term_of("weights", wide[0] * weights, wide[1] * weights, "ZeRO-3 keeps them in pinned memory"))
     if run.lora:
         few, many = shape.adapters(run.rank, run.targets)
         each = (4 if run.precision == 16 else 8) if stage else 16
         said = f"{each}·N bytes, N = {few / 1e6:.1f} to {many / 1e6:.1f} million adapter weights"
-        terms.append(_term("LoRA", each * few, each * many, said))
+        terms.append(term_of("LoRA", each * few, each * many, said))
         if stage:
-            host.append(_term("optimizer", 12 * few, 12 * many, "12·N bytes, offloaded Adam"))
+            host.append(term_of("optimizer", 12 * few, 12 * many, "12·N bytes, offloaded Adam"))
     else:
         ours, theirs = _full(weights, wide, run, stage)
         terms += ours
         host += theirs
-    return Estimate((*terms, *_activations(shape, run, gpu), _logits(shape, run), _overhead()), tuple(host))
+    return Estimate((*terms, *_activations(shape, run, gpu), _logits(shape, run), overhead()), tuple(host))
 
 
 def _width(shape: Architecture, run: Training, stage: int, gpu: Gpu | None) -> tuple[int, int]:
@@ -190,22 +189,25 @@ def _weights(weights: int, wide: tuple[int, int], stage: int) -> Term:
     if stage == 3:
         live = min(weights, GATHERED)
         most = min(weights, 2 * GATHERED)
-        return _term("weights in use", wide[0] * live, wide[1] * most, "ZeRO-3 gathers 1e9 to 2e9 weights at a time")
+        return term_of("weights in use", wide[0] * live, wide[1] * most, "ZeRO-3 gathers 1e9 to 2e9 weights at a time")
     shown = f"{wide[0]}" if wide[0] == wide[1] else f"{wide[0]} or {wide[1]}"
-    return _term("weights", wide[0] * weights, wide[1] * weights, f"{shown}·P bytes, P = {weights:,}")
+    return term_of("weights", wide[0] * weights, wide[1] * weights, f"{shown}·P bytes, P = {weights:,}")
 
 
 def _full(weights: int, wide: tuple[int, int], run: Training, stage: int) -> tuple[list[Term], list[Term]]:
     """Gradients and optimizer where all weights are trained."""
     if stage:
         share = run.gpus * run.nodes
-        gradients = _term("gradients", 0, wide[1] * weights / share, f"none to {wide[1]}·P bytes over {share} GPUs")
-        host = _term("optimizer", 12 * weights / run.nodes, 16 * weights / run.nodes, "12 to 16·P bytes, offloaded")
+        gradients = term_of("gradients", 0, wide[1] * weights / share, f"none to {wide[1]}·P bytes over {share} GPUs")
+        host = term_of("optimizer", 12 * weights / run.nodes, 16 * weights / run.nodes, "12 to 16·P bytes, offloaded")
         return [gradients], [host]
-    gradients = _term("gradients", wide[0] * weights, wide[1] * weights, "as the weights")
+    gradients = term_of("gradients", wide[0] * weights, wide[1] * weights, "as the weights")
     if run.optimizer == "adafactor":
-        return [gradients, _term("optimizer", 0, 0.5 * weights, "adafactor: rows and columns")], []
-    return [gradients, _term("optimizer", 2 * wide[0] * weights, 2 * wide[1] * weights, "Adam: twice the weights")], []
+        return [gradients, term_of("optimizer", 0, 0.5 * weights, "adafactor: rows and columns")], []
+    return [
+        gradients,
+        term_of("optimizer", 2 * wide[0] * weights, 2 * wide[1] * weights, "Adam: twice the weights"),
+    ], []
 
 
 def _activations(shape: Architecture, run: Training, gpu: Gpu | None) -> list[Term]:
@@ -221,11 +223,11 @@ def _activations(shape: Architecture, run: Training, gpu: Gpu | None) -> list[Te
     times = "" if double == 1 else " · 2 at 32 bit"
     said = ", or ".join(f"{formula}{times} {when}" for _, _, formula, when in cases)
     said = f"{said}, b {run.batch}, s {run.sequence}, h {shape.hidden_size}, L {layers}"
-    terms = [_term("activations", cases[0][0], cases[-1][0], said)]
+    terms = [term_of("activations", cases[0][0], cases[-1][0], said)]
     flash = run.precision == 16 and (gpu is None or gpu.capability >= FLASH_CAPABILITY)
     if shape.remote_code and not flash:
         most = scores * cases[0][1]
-        terms.append(_term("attention scores", 0, most, "none, or 5·b·heads·s² per layer without flash attention"))
+        terms.append(term_of("attention scores", 0, most, "none, or 5·b·heads·s² per layer without flash attention"))
     return terms
 
 
@@ -243,83 +245,14 @@ def _logits(shape: Architecture, run: Training) -> Term:
     each = run.sequence * shape.vocab_size
     least, most = (max(trained * run.batch, LOGITS_ONLY * run.eval_batch) * each for trained in LOGITS)
     said = f"10 to 18·b·s·V bytes, at least 6·b·s·V in evaluation, V {shape.vocab_size:,}"
-    return _term("logits", least, most, said)
+    return term_of("logits", least, most, said)
 
 
-def _overhead() -> Term:
-    return Term("overhead", TRAINING_OVERHEAD, TRAINING_OVERHEAD, "CUDA and fragmentation")
+def overhead() -> Term:
+    return Term("overhead", OVERHEAD, OVERHEAD, "CUDA and fragmentation")
 
 
-@dataclass(frozen=True)
-class Serving:
-    """One machine that serves: how many GPUs share one copy of the model, and tokens that one request may have."""
-
-    ways: int
-    context: int
-    estimate: Estimate
-
-    def contexts(self, gpu: Gpu) -> int:
-        """Requests of full length that fit in the KV cache at once."""
-        fixed = sum(term.most for term in self.estimate.gpu if term.name != "KV cache")
-        (cache,) = (term.most for term in self.estimate.gpu if term.name == "KV cache")
-        return max(int((gpu.usable - fixed) / cache), 0)
-
-
-def serving(shape: Architecture, gpus: int, environment: Mapping[str, str] | None = None) -> Serving:
-    """The foundation-model-inference image (vLLM) with one request of full length; `environment` is the deployment's.
-
-    TENSOR_PARALLEL is lowered until it divides both head counts. Without it the image takes 1 for type phi3, whose
-    head counts are the table's fused ones, and all GPUs for the others.
-    """
-    told = environment or {}
-    asked = _count(told.get("TENSOR_PARALLEL")) or (1 if shape.fused else gpus)
-    ways = next(width for width in range(max(min(asked, gpus), 1), 0, -1) if shape.splits(width))
-    context = _count(told.get("MAX_MODEL_LEN")) or shape.max_position_embeddings
-    weights = 2 * shape.parameters / ways
-    cache = shape.kv_bytes() * context / ways
-    over = f" over {ways} GPUs" if ways > 1 else ""
-    estimate = Estimate(
-        (
-            _term("weights", weights, weights, f"2·P bytes{over}, P = {shape.parameters:,}"),
-            _term("KV cache", cache, cache, f"{shape.kv_bytes() / 1024:g} KiB · {context:,} tokens{over}"),
-            Term("overhead", SERVING_OVERHEAD, SERVING_OVERHEAD, "CUDA, graphs, a step's activations"),
-        )
-    )
-    return Serving(ways, context, estimate)
-
-
-def evaluation(shape: Architecture, longest: int, answers: int, answer_tokens: int) -> Estimate:
-    """The gate's step: one model in 16 bit, the longest row at least (batches are halved), and its answers at once."""
-    weights, row = 2 * shape.parameters, longest * shape.hidden_size
-    cache = shape.kv_bytes() * answers * (longest + answer_tokens)
-    logits = LOGITS_ONLY * longest * shape.vocab_size
-    return Estimate(
-        (
-            _term("weights", weights, weights, f"2·P bytes, P = {shape.parameters:,}"),
-            _term("activations", LAYER * row, LAYER * row, f"34·s·h, s {longest:,}, h {shape.hidden_size:,}"),
-            _term("logits", 0, logits, f"up to 6·s·V bytes, of answer tokens only, V {shape.vocab_size:,}"),
-            _term("KV cache", 0, cache, f"{answers} answers of up to {longest + answer_tokens:,} tokens"),
-            _overhead(),
-        )
-    )
-
-
-def on_cpu(shape: Architecture, context: int) -> Estimate:
-    """A machine without a GPU that serves: float32 weights and cache, in its own memory."""
-    weights, cache = 4 * shape.parameters, shape.kv_bytes(4) * context
-    terms = (
-        _term("weights", weights, weights, f"4·P bytes, P = {shape.parameters:,}"),
-        _term("KV cache", cache, cache, f"{shape.kv_bytes(4) / 1024:g} KiB · {context:,} tokens"),
-        Term("overhead", SERVING_OVERHEAD, SERVING_OVERHEAD, "Python, torch"),
-    )
-    return Estimate((), terms)
-
-
-def _count(text: str | None) -> int | None:
-    return int(text) if text and text.isdigit() and int(text) > 0 else None
-
-
-def _term(name: str, least: float, most: float, formula: str) -> Term:
+def term_of(name: str, least: float, most: float, formula: str) -> Term:
     return Term(name, least / GIB, most / GIB, formula)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunestack import azure_facts, gpu_memory
+from tunestack import azure_facts, gpu_memory, serving_memory
 from tunestack.azure_facts import Gpu
 from tunestack.gpu_memory import Estimate, span
 from tunestack.preflight_subject import Finding, Subject
@@ -22,15 +22,15 @@ def estimates(subject: Subject) -> dict[str, Estimate]:
     if planned.training is not None:
         asked, longest = subject.recipe.evaluation, planned.training.sequence
         found["training"] = gpu_memory.training(shape, planned.training, planned.gpu)
-        found["evaluation"] = gpu_memory.evaluation(shape, longest, asked.samples, asked.max_new_tokens)
+        found["evaluation"] = serving_memory.evaluation(shape, longest, asked.samples, asked.max_new_tokens)
     if subject.deployment is not None:
         gpus = planned.gpus_of(subject.deployment.instance_type)
-        served = gpu_memory.serving(shape, gpus or 1, subject.deployment.environment_variables)
-        found["serving"] = gpu_memory.on_cpu(shape, served.context) if gpus == 0 else served.estimate
+        served = serving_memory.serving(shape, gpus or 1, subject.deployment.environment_variables)
+        found["serving"] = serving_memory.on_cpu(shape, served.context) if gpus == 0 else served.estimate
     return found
 
 
-def training_memory(subject: Subject) -> Finding:
+def training(subject: Subject) -> Finding:
     """One GPU of the fine-tuning machines against weights, LoRA or optimizer, activations, logits and overhead."""
     check = "training-memory"
     planned, machines = subject.planned, subject.training
@@ -52,7 +52,7 @@ def training_memory(subject: Subject) -> Finding:
     return _against(check, found, planned.gpu, machines.size, f"Take {LESS}")
 
 
-def host_memory(subject: Subject) -> Finding:
+def host(subject: Subject) -> Finding:
     """What ZeRO moves to the machine's own memory, for all its processes together."""
     check = "host-memory"
     planned, machines = subject.planned, subject.training
@@ -77,7 +77,7 @@ def host_memory(subject: Subject) -> Finding:
     return Finding(check, "error", f"does not fit: {said}", SOURCE, fix)
 
 
-def serving_memory(subject: Subject) -> Finding:
+def serving(subject: Subject) -> Finding:
     """One copy of the model with one request of full length on the deployment's machine."""
     check = "serving-memory"
     planned, settings = subject.planned, subject.deployment
@@ -89,12 +89,12 @@ def serving_memory(subject: Subject) -> Finding:
     size = settings.instance_type
     gpus = planned.gpus_of(size)
     if gpus == 0:
-        found = gpu_memory.serving(planned.shape, 1, settings.environment_variables)
-        return _without_gpu(check, subject, size, gpu_memory.on_cpu(planned.shape, found.context))
+        context = serving_memory.serving(planned.shape, 1, settings.environment_variables).context
+        return _without_gpu(check, subject, size, serving_memory.on_cpu(planned.shape, context))
     gpu = azure_facts.gpu(size)
     if gpu is None or gpus is None:
         return _unknown_gpu(check, size)
-    served = gpu_memory.serving(planned.shape, gpus, settings.environment_variables)
+    served = serving_memory.serving(planned.shape, gpus, settings.environment_variables)
     fix = "Take a larger size, set MAX_MODEL_LEN to fewer tokens, or let more GPUs share with TENSOR_PARALLEL"
     found = _against(check, served.estimate, gpu, size, fix, over=served.ways)
     if found.verdict == "error":
@@ -107,7 +107,7 @@ def serving_memory(subject: Subject) -> Finding:
     return Finding(check, found.verdict, f"{found.reason}; {room}", SOURCE, found.fix)
 
 
-def evaluation_memory(subject: Subject) -> Finding:
+def evaluation(subject: Subject) -> Finding:
     """The gate holds one model at a time; on a machine too small for it the training was paid for nothing."""
     check, planned = "evaluation-memory", subject.planned
     machines = subject.machines(subject.recipe.compute.evaluate)
@@ -119,12 +119,12 @@ def evaluation_memory(subject: Subject) -> Finding:
     longest = planned.training.sequence if planned.training else planned.shape.max_position_embeddings
     gpus = planned.gpus_of(machines.size)
     if gpus == 0:
-        whole = gpu_memory.on_cpu(planned.shape, asked.samples * (longest + asked.max_new_tokens))
+        whole = serving_memory.on_cpu(planned.shape, asked.samples * (longest + asked.max_new_tokens))
         return _without_gpu(check, subject, machines.size, whole)
     gpu = azure_facts.gpu(machines.size)
     if gpu is None:
         return _unknown_gpu(check, machines.size)
-    found = gpu_memory.evaluation(planned.shape, longest, asked.samples, asked.max_new_tokens)
+    found = serving_memory.evaluation(planned.shape, longest, asked.samples, asked.max_new_tokens)
     return _against(check, found, gpu, machines.size, "Take a larger size, or fewer evaluation.samples")
 
 
@@ -155,7 +155,7 @@ def _without_gpu(check: str, subject: Subject, size: str, found: Estimate) -> Fi
     said = f"{span(found.host_least, found.host_most)} GiB = {parts}, of {ram:g} GiB of '{size}', which has no GPU"
     if found.host_most > 0.9 * ram:
         return Finding(check, "error", said, SOURCE, "Take a size with more memory, or one with a GPU")
-    if subject.planned.shape and subject.planned.shape.parameters >= gpu_memory.SLOW_WITHOUT_GPU:
+    if subject.planned.shape and subject.planned.shape.parameters >= serving_memory.SLOW_WITHOUT_GPU:
         return Finding(check, "warning", f"{said}; so large a model is slow there", SOURCE, "Take a GPU size")
     return Finding(check, "ok", said, SOURCE)
 

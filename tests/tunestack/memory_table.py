@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tunestack import architecture, gpu_memory
+from tunestack import architecture, gpu_memory, serving_memory
 from tunestack.architecture import Architecture
 from tunestack.gpu_memory import Estimate, Training
 
@@ -91,7 +91,7 @@ def rows() -> Iterator[Row]:
         yield _one(name, "weights, fp32", 4 * own.parameters / 2**30, wide, 0.01)
         yield _one(name, "KV cache of a token", own.kv_bytes() / 1024, kv, 0.001, unit="KiB")
         yield _one(name, "KV cache, full context", own.kv_bytes() * own.max_position_embeddings / 2**30, full, 0.02)
-        yield _one(name, "serving, one full context", gpu_memory.serving(own, 1).estimate.most, served, 0.01)
+        yield _one(name, "serving, one full context", serving_memory.serving(own, 1).estimate.most, served, 0.01)
     for name, few, many in ((_PHIS[0], 3.1, 12.6), (_PHIS[1], 4.1, 27.9)):
         least, most = shape(name).adapters(8)
         yield Row(

@@ -8,7 +8,7 @@ import pytest
 
 from tests.tunestack import memory_table
 from tests.tunestack.memory_table import LORA, shape
-from tunestack import architecture, azure_facts, gpu_memory
+from tunestack import architecture, azure_facts, gpu_memory, serving_memory
 from tunestack.azure_facts import Gpu
 from tunestack.errors import UsageError
 from tunestack.gpu_memory import Estimate, Training
@@ -57,12 +57,12 @@ def test_tensor_parallel_divides_both_head_counts(name: str, widths: tuple[int, 
 )
 def test_tensor_parallel_of_phi_4_is_lowered_until_it_divides(gpus: int, asked: str | None, ways: int) -> None:
     told = {"TENSOR_PARALLEL": asked} if asked else {}
-    assert gpu_memory.serving(shape(PHI_4), gpus, told).ways == ways
+    assert serving_memory.serving(shape(PHI_4), gpus, told).ways == ways
 
 
 def test_a_llama_shares_all_gpus_of_its_machine_unless_told_otherwise() -> None:
-    assert gpu_memory.serving(shape(LLAMA), 4).ways == 4
-    assert gpu_memory.serving(shape(LLAMA), 4, {"TENSOR_PARALLEL": "2"}).ways == 2
+    assert serving_memory.serving(shape(LLAMA), 4).ways == 4
+    assert serving_memory.serving(shape(LLAMA), 4, {"TENSOR_PARALLEL": "2"}).ways == 2
 
 
 # The table of 7.3: what fits where, with LoRA at 4,096 tokens, and contexts in the KV cache when served.
@@ -109,7 +109,7 @@ def test_lora_at_4096_tokens_fits_where_the_published_table_says(name, card, sta
     ],
 )
 def test_full_contexts_in_the_kv_cache_are_those_of_the_published_table(name: str, card: str, contexts: int) -> None:
-    assert gpu_memory.serving(shape(name), 1).contexts(gpu(card)) == pytest.approx(contexts, abs=1)
+    assert serving_memory.serving(shape(name), 1).contexts(gpu(card)) == pytest.approx(contexts, abs=1)
 
 
 def test_usable_memory_is_that_of_the_published_table() -> None:
