@@ -97,7 +97,7 @@ ANSWERS = (
     Answer("compute", "GET|PUT WS/computes/*", arm.ComputeResource, ("properties.properties",)),
     Answer("computes", "GET WS/computes", arm.ComputeResource, ("properties.properties",), listed=True),
     Answer("sizes", "GET LOC/vmSizes", arm.VirtualMachineSizeListResult, ("value",)),
-    Answer("usages", "GET LOC/usages", arm.Usage, ("name.value",), listed=True),
+    Answer("usages", "GET LOC/usages", arm.Usage, ("type", "name.value"), listed=True),
     Answer("datastore", "GET|PUT WS/datastores/*", arm.Datastore, DATASTORE),
     Answer("datastores", "GET WS/datastores", arm.Datastore, DATASTORE, listed=True),
     Answer(
