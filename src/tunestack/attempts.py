@@ -17,11 +17,13 @@ _NO_VERDICT = ("Failed", "Canceled", "NotResponding")
 def next_attempt(connection: Connection, test_hash: str) -> int:
     """The number of a gate that is about to use this split: jobs that reached one, or are on their way, and one."""
     jobs = connection.arm.pages(f"{connection.workspace.path}/jobs", JOB_VERSION, tag=TAG)
-    return 1 + sum(
-        (job["properties"].get("tags") or {}).get(TAG) == test_hash
-        and job["properties"].get("status") not in _NO_VERDICT
+    seen = [
+        job["name"]
         for job in jobs
-    )
+        if (job["properties"].get("tags") or {}).get(TAG) == test_hash
+        and job["properties"].get("status") not in _NO_VERDICT
+    ]
+    return 1 + len(seen)
 
 
 def chance(attempt: int) -> float:

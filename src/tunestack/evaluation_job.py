@@ -26,6 +26,7 @@ from tunestack import (
     run_folder,
     run_key,
     serving_model,
+    stored_files,
     submission,
     watch,
 )
@@ -76,6 +77,7 @@ def run(options: argparse.Namespace, places: submission.Places) -> cli.Result:
     history = RunHistory(connection)
     job = job_name.find(history, options.evaluate)
     body = trained(history, job)
+    require_model(connection, body)
     ran = run_folder.of_job(connection, body)
     asked = _asked(ran.recipe, wanted, () if wanted else options.settings)
     steps = run_key.step_code(places.step)
@@ -126,6 +128,17 @@ def trained(history: RunHistory, job: str) -> dict[str, Any]:
     if problems:
         raise UsageError(*problems, fix="Only jobs of submit_finetune can be evaluated")
     return body
+
+
+def require_model(connection: Connection, body: Mapping[str, Any]) -> None:
+    """UsageError where the job's model was never written, or was deleted since."""
+    where = stored_files.job_output(connection, body, MODEL_OUTPUT)
+    if where is None or "MLmodel" not in where.files():
+        raise UsageError(
+            f"the output '{MODEL_OUTPUT}' of job '{body['name']}' has no file 'MLmodel'"
+            + (f" at '{where.uri}'" if where else ""),
+            fix="It was deleted, or never written: train it anew with --again",
+        )
 
 
 def existing(connection: Connection, body: Mapping[str, Any], key: str) -> str | None:
