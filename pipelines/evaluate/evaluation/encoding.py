@@ -69,8 +69,15 @@ class Encoder:
             upto = _shared_beginning(text, self._render(messages[: index + 1]))
             if not text.startswith(before) or len(upto) <= len(before):
                 return text, self._marked(text)
-            spans.append((len(before), len(upto.rstrip())))
+            spans.append((len(before), len(before) + self._length(upto[len(before) :], message["content"].strip())))
         return text, spans
+
+    def _length(self, rendered: str, content: str) -> int:
+        """Characters of an answer with the special token that ends it; what stands behind that, no model has to say."""
+        written = max(0, rendered.find(content)) + len(content)
+        behind = rendered[written:]
+        ends = [behind.find(token) + len(token) for token in self.tokenizer.all_special_tokens if token in behind]
+        return written + min(ends) if ends else len(rendered.rstrip())
 
     def _marked(self, text: str) -> list[tuple[int, int]]:
         if self.markers is None:
@@ -80,7 +87,7 @@ class Encoder:
         while place >= 0:
             start = place + len(response)
             end = text.find(instruction, start)
-            spans.append((start, len(text[: end if end >= 0 else len(text)].rstrip())))
+            spans.append((start, start + self._length(text[start : end if end >= 0 else len(text)], "")))
             place = text.find(response, end) if end >= 0 else -1
         return spans
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluation.chat_model import ChatModel
+from evaluation.refusal import Refusal
+from evaluation.scoring import say
 
 _WORDS = 4  # a phrase of four words that comes again within one answer is hardly ever meant
 
@@ -21,7 +23,7 @@ class Answer:
 
 
 def answers(chat: ChatModel, questions: Sequence[str], most: int) -> list[Answer]:
-    """An answer of at most `most` tokens to each rendered question; the longest questions are halved on a full GPU."""
+    """An answer of at most `most` tokens to each rendered question. A batch too large for the GPU is halved."""
     import torch
 
     found: list[Answer] = []
@@ -31,10 +33,14 @@ def answers(chat: ChatModel, questions: Sequence[str], most: int) -> list[Answer
         try:
             found += _generate(chat, part, most)
         except torch.cuda.OutOfMemoryError:
-            if size == 1:
-                raise
+            if len(part) == 1:
+                raise Refusal(
+                    f"{chat.name}: the GPU's memory is full with one answer of {most} tokens: "
+                    "set a smaller max_new_tokens or take a larger GPU."
+                ) from None
             torch.cuda.empty_cache()
-            size = max(1, size // 2)
+            size = max(1, len(part) // 2)
+            say(f"{chat.name}: the GPU's memory is full; {size} answers at once from here on.")
     return found
 
 
