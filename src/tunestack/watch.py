@@ -24,6 +24,7 @@ __all__ = ["PATIENCE_SECONDS", "Waiting", "failure", "follow"]
 # How long run history may stay out of reach before waiting is given up; the job goes on meanwhile.
 PATIENCE_SECONDS = 600.0
 LONGEST_PAUSE = 5.0
+_SPREAD = 0.25
 _LOG_LINES = 20
 _LOOKED_AT = 200  # lines of a log in which a cause is looked for
 
@@ -54,14 +55,21 @@ def failure(history: RunHistory, run: Run) -> EndedBadly:
     """Why a job did not end well: the children that failed, what they say, the known cause, the end of the log."""
     steps = history.steps(run.id)
     failed = [step for step in steps if step.status == "Failed"]
-    problems = [f"job '{run.id}' ended as {run.status}" + (f": {run.error}" if run.error and not failed else "")]
+    problems = [
+        f"job '{run.id}' ended as {run.status}" + (f": {_first(run.error)}" if run.error and not failed else "")
+    ]
     problems += [f"its step '{step.name}' failed: {_first(step.error)}" for step in failed]
     first = failed[0] if failed else run
-    lines = history.log(first.id, lines=_LOOKED_AT)
+    try:
+        lines = history.log(first.id, lines=_LOOKED_AT)
+    except CloudError as error:
+        lines = []
+        problems.append(f"its log cannot be read: {error.problems[0]}")
     fix = "Run it again with --again"
     if run.status != "Canceled":
         cause = explain(first.name if failed else "", lines, first.error)
-        problems.append(f"the cause is known: {cause.what}" if cause else "the cause is not known; the log is above")
+        unknown = "the cause is not known" + ("; the log is above" if lines else "")
+        problems.append(f"the cause is known: {cause.what}" if cause else unknown)
         fix = f"{cause.fix}; then run it again with --again" if cause else "Mend it, then run it again with --again"
         if cause and "--again" in cause.fix:
             fix = cause.fix
@@ -98,7 +106,8 @@ class Watcher:
                 if run.has_ended:
                     return run
             except Exception as error:
-                wait = max(interval, self._bear(error))
+                # A little more each, and not for all alike: who was turned away together must not come back together.
+                wait = max(interval, self._bear(error)) * (1 + _SPREAD * self._waiting.chance())
             self._note_jump(self._clock.looked(in_queue=self._in_queue))
             self._clock.check(self._job, self._attach)
             self._note_jump(self._clock.pause(wait, in_queue=self._in_queue))

@@ -6,6 +6,7 @@ pause or a look took longer than it can have taken.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ _LONGEST_OVERSLEEP = 60.0
 
 @dataclass(frozen=True)
 class Waiting:
-    """How to wait, in seconds; None for as long as it takes. `pause` and `now` are the clock, for tests.
+    """How to wait, in seconds; None for as long as it takes. `pause`, `now` and `chance` (0 to 1) are for tests.
 
     `timeout` is for the time that something runs; `queue_timeout` for the time in the queue, as long as `timeout`
     where it is None.
@@ -30,6 +31,7 @@ class Waiting:
     pause: Callable[[float], None] = time.sleep
     now: Callable[[], float] = time.time
     queue_timeout: float | None = None
+    chance: Callable[[], float] = random.random
 
 
 class Clock:

@@ -51,7 +51,7 @@ class Pauses:
 
 
 def watched(connection: Connection, job: str, pauses: Pauses) -> Run:
-    return follow(RunHistory(connection).asking_once(), job, "attach", Waiting(3600, pauses))
+    return follow(RunHistory(connection).asking_once(), job, "attach", Waiting(3600, pauses, chance=lambda: 0.0))
 
 
 @pytest.fixture

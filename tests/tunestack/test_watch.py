@@ -85,6 +85,7 @@ def _no_prices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def watch(history: Any, timeout: float | None = None, time: Time | None = None, **more: Any) -> tuple[Run, Time]:
     time = time or Time()
+    more = {"chance": lambda: 0.0, **more}
     return follow(history, "job", "attach", Waiting(timeout, time.pause, lambda: time.now, **more)), time
 
 
@@ -113,6 +114,13 @@ def test_the_cloud_is_left_alone_for_as_long_as_it_asks(capsys: pytest.CaptureFi
     assert 42 in time.pauses
     assert sum(pause > 5 for pause in time.pauses) == 1
     assert "asks for 42 s of peace" in capsys.readouterr().err
+
+
+def test_who_was_turned_away_together_comes_back_at_different_times() -> None:
+    busy = CloudError("too many requests", status=429)
+    busy.retry_after = 40
+    _, time = watch(History("Running", busy, "Running", "Completed"), chance=lambda: 0.5)
+    assert max(time.pauses) == 45
 
 
 def test_a_credential_that_worked_may_fail_for_a_while_and_one_that_never_did_may_not() -> None:
@@ -324,6 +332,14 @@ def test_an_unknown_error_shows_the_log_and_says_that_its_cause_is_not_known() -
     found = failure(history, Run("job", "job", "Failed"))
     assert found.problems[-1] == "the cause is not known; the log is above"
     assert found.details == ("what the step said",)
+
+
+def test_a_log_that_cannot_be_read_does_not_hide_the_failure() -> None:
+    history = History("Failed", steps=[FAILED])
+    history.log = lambda name, lines: (_ for _ in ()).throw(CloudError("forbidden", status=403))  # type: ignore[method-assign]
+    found = failure(history, Run("job", "job", "Failed"))
+    assert "its log cannot be read: forbidden" in found.problems
+    assert found.problems[-1] == "the cause is known: the learning rate is not above zero"
 
 
 def test_a_cancelled_job_ended_badly_and_no_cause_is_looked_for() -> None:
