@@ -45,11 +45,25 @@ class Case:
 
 def offline(name: str = "phi-4-ultrachat", *settings: str, stack: str = "dev", **dials: Any) -> Subject:
     """A shipped recipe on a stack's dials, some of them changed, with the settings of its base model."""
-    found = recipe.read(ROOT / "pipelines" / "finetune" / f"{name}.yml", settings)
-    found = found.model_copy(update={"budget": 1000.0})
-    own = ROOT / "pipelines" / "serve" / f"{found.model.name}.yml"
-    served = deployment_settings.read(own) if own.is_file() else None
-    return Subject(found, {**stack_plan.dials(ROOT, stack), "budget": 5000, **dials}, None, served, stack, TODAY)
+    found = _recipe(name, settings).model_copy(update={"budget": 1000.0})
+    served = _settings(found.model.name)
+    return Subject(found, {**_dials(stack), "budget": 5000, **dials}, None, served, stack, TODAY)
+
+
+@cache
+def _recipe(name: str, settings: tuple[str, ...]) -> recipe.Recipe:
+    return recipe.read(ROOT / "pipelines" / "finetune" / f"{name}.yml", settings)
+
+
+@cache
+def _dials(stack: str) -> Mapping[str, Any]:
+    return stack_plan.dials(ROOT, stack)
+
+
+@cache
+def _settings(model: str) -> deployment_settings.Settings | None:
+    own = ROOT / "pipelines" / "serve" / f"{model}.yml"
+    return deployment_settings.read(own) if own.is_file() else None
 
 
 def serving(subject: Subject, size: str = A100, count: int = 1) -> Subject:
