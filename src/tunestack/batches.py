@@ -84,11 +84,6 @@ class SourceTables(Protocol):
         """Bytes taken from the network or from files so far."""
         ...
 
-    @property
-    def bytes_total(self) -> int:
-        """Bytes of all files of the splits that are read, needed or not."""
-        ...
-
     def batches(self, role: Role) -> Iterator[Batch]:
         """The rows of one role in the order of the source; the same ones in the same order every time."""
         ...

@@ -180,7 +180,9 @@ class HubFiles:
 
     @cached_property
     def _local(self) -> FileSplit:
-        return FileSplit(self.name, [self._fetched(file) for file in self.files], self.format)
+        split = FileSplit(self.name, [], self.format)
+        split.files = [self._fetched(file) for file in self.files]
+        return split
 
     def _fetched(self, file: str) -> DataFile:
         ranged = _ranged(self.repository, file, self.folder)

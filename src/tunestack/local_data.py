@@ -27,8 +27,13 @@ class FileSplit:
     """Rows of some files, one file after the other."""
 
     name: str
-    files: Sequence[DataFile]
+    paths: Sequence[Path]
     format: Format
+
+    @cached_property
+    def files(self) -> Sequence[DataFile]:
+        """The files, each looked at first: that of a split that nobody reads may be anything."""
+        return [DataFile.of(path) for path in self.paths]
 
     @property
     def read(self) -> int:
@@ -70,12 +75,17 @@ def splits(path: Path, found: Format) -> Mapping[str, FileSplit]:
     if not path.exists():
         raise UsageError(f"data source '{path}' does not exist", fix="Write hub:OWNER/NAME for a data set on the hub")
     if path.is_file():
-        return {path.stem: FileSplit(path.name, [DataFile.of(path)], found)}
+        return {path.stem: FileSplit(path.name, [path], found)}
     named = named_splits(file.relative_to(path) for file in _files(path))
     if not named:
         forms = ", ".join(f".{form}" for form in data_file.FORMS)
         raise UsageError(f"folder '{path}' holds no data file", fix=f"Known are {forms}, also compressed")
-    return {name: FileSplit(name, [DataFile.of(path / file) for file in files], found) for name, files in named.items()}
+    return {
+        name: FileSplit(name, [path / file for file in files], found)
+        for name, files in named.items()
+        # Our own folders of data may have no question to ask an endpoint with.
+        if name != "sample" or any((path / file).stat().st_size for file in files)
+    }
 
 
 def named_splits(files: Iterable[PurePath]) -> dict[str, list[PurePath]]:

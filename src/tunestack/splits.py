@@ -71,6 +71,7 @@ class Tables:
         self._played = _played(data, source, found, self.notes)
         self.roles: Sequence[Role] = tuple(self._played)
         self._splits = [split for played in self._played.values() for split in played]
+        self.bytes_total = sum(split.size for split in self._splits)  # looks at each file that will be read
         if data.sampling == "rows" and data.percent < 100:
             self.notes.append(f"sampling 'rows' reads all of {source} to choose {data.percent:g} % of its rows")
 
@@ -92,14 +93,12 @@ class Tables:
     def bytes_read(self) -> int:
         return sum(split.read for split in self._splits)
 
-    @property
-    def bytes_total(self) -> int:
-        return sum(split.size for split in self._splits)
-
     def batches(self, role: Role) -> Iterator[Batch]:
         for split in self._played[role]:
             seen: set[str] = set()
             for chunk in self._chosen(split):
+                if not chunk.rows:
+                    continue
                 if not seen:
                     self._note_unread(split, chunk)
                 batch = chunks.batch(chunk, self._format)

@@ -222,3 +222,24 @@ def test_what_turns_hold_beside_role_and_content_is_said_to_be_left_out(tmp_path
     with opened(file) as tables:
         assert prompts(tables, "all") == ["q"]
         assert tables.notes == ["turns of split 'tools.jsonl' also hold tool_calls, which is not read"]
+
+
+def test_a_split_without_rows_gives_no_batch(tmp_path):
+    schema = pyarrow.Table.from_pylist([row(0)]).schema
+    with parquet.ParquetWriter(tmp_path / "empty.parquet", schema) as writer:
+        writer.write_table(schema.empty_table())
+    with opened(tmp_path / "empty.parquet") as tables:
+        assert list(tables.batches("all")) == []
+        assert tables.rows_expected == {"all": 0}
+
+
+def test_only_files_that_are_read_have_to_be_right(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_bytes(lines(range(3), split))
+    (tmp_path / "sample.jsonl").write_bytes(b"")
+    (tmp_path / "old.parquet").write_bytes(b"something")
+    with opened(tmp_path) as tables:
+        assert tables.roles == ("train", "test")
+    (tmp_path / "test.jsonl").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"test\.jsonl' is empty"):
+        opened(tmp_path)
