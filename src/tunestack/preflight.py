@@ -81,6 +81,8 @@ def checks() -> tuple[Check, ...]:
         Check("evaluation-steps", "is the validation split looked at while training", kept.evaluation_steps),
         Check("early-stopping", "can it stop, and pick a checkpoint", kept.early_stopping),
         Check("checkpoints", "how many are kept", kept.checkpoints),
+        Check("warmup", "is the learning rate ever reached", kept.warmup),
+        Check("interruption", "what if Azure takes the machines away", kept.interruption),
         Check("data-splits", "are all three files there, so that none is cut from another", data.splits),
         Check("data-size", "are there enough rows", data.size),
         Check("data-recipe", "was the folder made with this recipe", data.of_recipe),

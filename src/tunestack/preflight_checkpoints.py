@@ -1,4 +1,4 @@
-"""Checks of what is looked at and kept while training: evaluations, early stopping, checkpoints, the length of rows."""
+"""Checks of the run itself: evaluations, early stopping, checkpoints, interruptions, the length of rows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from tunestack.fine_tune_cost import Range
 from tunestack.preflight_planned import SCRIPT, Planned
 from tunestack.preflight_subject import Finding, Subject
 
+QUOTAS = "Azure's page on quotas of 2026-01-27"
+COST = "See run-cost"
+LONGEST_DAYS, LOW_PRIORITY_DAYS = 21, 7  # a job's life
 GIB = 2**30
 UNSET_LIMIT = 1_000_000  # a tokenizer that says more says nothing: the component takes 512
 
@@ -117,3 +120,32 @@ def sequence_length(subject: Subject) -> Finding:
         said = f"max_seq_length {asked:,} is more than the model's {own:,} tokens, which is what rows are cut to"
         return Finding(check, "warning", said, planned.shape.source if planned.shape else "", "Say the model's own")
     return Finding(check, "ok", f"rows are cut to {asked:,} tokens", SCRIPT)
+
+
+def warmup(subject: Subject) -> Finding:
+    """A warm-up as long as the run: the rate that the recipe names is never reached."""
+    check, planned, found = "warmup", subject.planned, subject.estimate
+    steps = int(planned.number("warmup_steps", 0))
+    if not isinstance(found, Range):
+        return Finding(check, "unknown" if steps else "ok", f"{steps} steps, of a run of unknown length", SCRIPT, COST)
+    said = f"{steps} of {found.steps:,} steps"
+    if steps >= found.steps:
+        return Finding(check, "warning", f"{said}: the learning rate is never reached", SCRIPT, "Lower warmup_steps")
+    return Finding(check, "ok", said, SCRIPT)
+
+
+def interruption(subject: Subject) -> Finding:
+    """A step that Azure stops is run again, from the start unless it may resume; and a job has a longest life."""
+    check, planned, machines, found = "interruption", subject.planned, subject.training, subject.estimate
+    if machines is None:
+        return Finding(check, "unknown", "no dial and no cluster says which machines train", fix="Name it with --stack")
+    days = LOW_PRIORITY_DAYS if machines.is_low_priority else LONGEST_DAYS
+    if isinstance(found, Range) and found.parts[1].hours[1] > 24 * days:
+        said = f"training may take {found.parts[1].hours[1] / 24:.0f} days, and such a job is ended after {days}"
+        return Finding(check, "warning", said, QUOTAS, "Train on fewer rows or more GPUs")
+    if machines.is_low_priority and not planned.is_on("resume_from_checkpoint"):
+        said = "low priority, and resume_from_checkpoint is off: a step that is stopped begins anew, and is paid twice"
+        return Finding(check, "warning", said, SCRIPT, "Say --set training.resume_from_checkpoint=true")
+    if machines.is_low_priority:
+        return Finding(check, "ok", "low priority: a step that is stopped goes on from its last checkpoint", SCRIPT)
+    return Finding(check, "ok", "dedicated machines are not taken away", QUOTAS)

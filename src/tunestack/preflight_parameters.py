@@ -33,6 +33,8 @@ def _refused(planned: Planned) -> list[str]:
         found.append(f"parameter 'lora_r' cannot be '{planned.value('lora_r', '')}': a rank is at least 1")
     if planned.number("max_steps", -1) == 0:
         found.append("parameter 'max_steps' cannot be '0': it is -1, or the steps to train")
+    broken = [name for name, value in planned.recipe.parameters.items() if set(str(value)) & set("'\\")]
+    found += [f"parameter '{name}' has a quote or a backslash, which breaks the component's command" for name in broken]
     return found
 
 
@@ -71,15 +73,19 @@ def parameters_overridden(subject: Subject) -> Finding:
 
 
 def parameters_dead(subject: Subject) -> Finding:
-    """Inputs of the component that no step reads."""
+    """Inputs that no step reads, and sizes of machines, which count only where a compute is serverless."""
     check, planned = "dead-parameters", subject.planned
     if planned.schema is None:
         return _nobody_knows(check, subject)
-    dead = sorted(set(subject.recipe.parameters) & planned.schema.no_effect)
-    clipped = "max_grad_norm" in subject.recipe.parameters and planned.stage == 2
-    if dead or clipped:
+    own = set(subject.recipe.parameters)
+    dead = sorted(own & (planned.schema.no_effect | {name for name in own if name.startswith("instance_type_")}))
+    clipped, confused = "max_grad_norm" in own and planned.stage == 2, "batch_size" in own
+    if dead or clipped or confused:
         parts = [f"{', '.join(dead)} {'do' if len(dead) > 1 else 'does'} nothing in the component"] if dead else []
         parts += ["max_grad_norm is not applied: the ZeRO-2 file has no gradient_clipping"] if clipped else []
+        parts += (
+            ["batch_size counts rows of preprocessing; training has per_device_train_batch_size"] if confused else []
+        )
         return Finding(check, "warning", "; ".join(parts), SCRIPT, "Take them out of the recipe")
     return Finding(check, "ok", "every parameter of the recipe has an effect", SCRIPT)
 

@@ -84,6 +84,14 @@ def test_a_recipe_adds_one_fine_tune_as_a_range(script: Script) -> None:
     assert "hours on one Standard_NC24ads_A100_v4" in ended.out
 
 
+def test_a_value_of_the_recipe_can_be_changed(script: Script) -> None:
+    def dearest(*more: str) -> float:
+        recipe = ("--recipe", "pipelines/finetune/phi-4-ultrachat.yml", *more)
+        return float(script("cost", "--stack", "dev", "--offline", *recipe).handle)
+
+    assert dearest("--set", "data.percent=1") < dearest() < dearest("--set", "data.percent=10")
+
+
 def test_an_unknown_price_is_a_line_and_said_in_the_sum(script: Script, tmp_path: Path) -> None:
     urn = "urn:pulumi:dev::tunestack::azure-native:containerservice:ManagedCluster::new"
     state = {"type": "azure-native:containerservice:ManagedCluster", "inputs": {}}
