@@ -13,6 +13,7 @@ import pytest
 from tests.tunestack import preflight_subjects as at
 from tests.tunestack.preflight_subjects import A100, WS, Case, offline, online, refused, serving
 from tunestack import azure_facts, preflight
+from tunestack.deployment_settings import Autoscale
 from tunestack.errors import GateSaidNo, UsageError
 from tunestack.preflight import Finding, Report
 from tunestack.preflight_subject import Subject
@@ -75,6 +76,14 @@ def lacking(place: str, actions: list[str], data_actions: list[str], created: st
 
 def on_cpus(count: int) -> Subject:
     return serving(offline(), "Standard_D4s_v3", count)
+
+
+def scaled(least: int, most: int) -> Subject:
+    """A deployment that autoscale may make larger: the largest counts."""
+    found = offline(maxInstances=0)
+    assert found.deployment
+    rule = Autoscale(min=least, max=most, metric="RequestsPerMinute", out_above=100, in_below=10)
+    return replace(found, deployment=found.deployment.model_copy(update={"autoscale": rule}))
 
 
 def deployed(size: str, count: int) -> Subject:
@@ -179,6 +188,7 @@ CASES = (
     Case("serving-quota", "error", lambda: online(None, on_cpus(50)), "ceil(1.2 x 50) x 4 = 240"),
     Case("serving-quota", "ok", lambda: deployed(A100, 1), "where 24 of 48 are used"),
     Case("serving-quota", "error", lambda: online(None, serving(offline(), A100, 2)), "each 2 x 24 = 48"),
+    Case("serving-quota", "error", lambda: online(None, scaled(1, 3)), "each 3 x 24 = 72"),
     Case("serving-quota", "not asked", offline),
     Case("serving-quota", "ok", lambda: offline(gpuQuota=48)),
     Case("serving-quota", "error", lambda: offline(gpuQuota=24), "gpuQuota is 24"),
