@@ -12,7 +12,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from tunestack import cli, signatures
+from tunestack import cli, signers
 from tunestack.errors import UsageError
 
 SERVE = Path(__file__).parent.parent / "pipelines" / "serve"
@@ -28,7 +28,7 @@ def parser() -> cli.Parser:
     flags.add_argument("--deployment", type=Path, metavar="FILE", help="settings (else pipelines/serve/BASE-MODEL.yml)")
     flags.add_argument("--restore", metavar="SLOT", help="bring this one back, whose lease was over")
     flags.add_argument("--delete", action="append", default=[], metavar="SLOT", help="delete this one (repeatable)")
-    signatures.add_trust_flags(flags, may_be_unsigned=True)
+    signers.add_trust_flags(flags, may_be_unsigned=True)
     flags.endpoint_flag()
     flags.dry_run_flag()
     flags.waiting_flags()

@@ -10,14 +10,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tunestack import cli, signatures
+from tunestack import cli, signers
 
 
 def parser() -> cli.Parser:
     flags = cli.Parser(__doc__)
     flags.add_argument("--model", required=True, metavar="NAME:VERSION", help="the model that register_model printed")
     flags.add_argument("--registry", metavar="NAME", help="the shared registry (else the stack's)")
-    signatures.add_trust_flags(flags)
+    signers.add_trust_flags(flags)
     flags.dry_run_flag()
     flags.workspace_flags()
     return flags
@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> cli.Result:
     registry = promotion.registry_of(options)
     connection = connect.connect(options)
     found = promotion.plan(connection, options.model, registry)
-    trust = signatures.trust(options, production=connection.workspace.is_production)
+    trust = signers.trust(options, production=connection.workspace.is_production)
     promotion.check(connection, options.model, trust, full=options.full)
     if options.dry_run:
         cli.note(f"would copy '{options.model}' to '{found.id}'")

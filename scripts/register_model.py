@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tunestack import cli, signatures
+from tunestack import cli, signers
 from tunestack.errors import UsageError
 
 
@@ -21,7 +21,7 @@ def parser() -> cli.Parser:
     flags.add_argument("--name", metavar="NAME", help="the model's name (else BASE-DATASET)")
     flags.add_argument("--force", action="store_true", help="register what did not pass; needs --why")
     flags.add_argument("--why", metavar="TEXT", help="why it is forced; recorded on the model, with who")
-    signatures.add_signing_flags(flags)
+    signers.add_signing_flags(flags)
     flags.dry_run_flag()
     flags.workspace_flags()
     return flags
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> cli.Result:
     production = connection.workspace.is_production
     if options.finished:
         models = nightly.register(
-            connection, None if options.dry_run else signatures.signer(options, production=production)
+            connection, None if options.dry_run else signers.signer(options, production=production)
         )
         handles = "\n".join(found.handle for found in models)
         return cli.Result(handles or "nothing to register", {"models": [found.record for found in models]})
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> cli.Result:
     if options.dry_run:
         cli.note(f"would register '{found.path}' as {handle}")
     else:
-        registration.register(connection, found, signatures.signer(options, production=production))
+        registration.register(connection, found, signers.signer(options, production=production))
         cli.note(f"registered '{found.path}' as {handle}")
     return cli.Result(handle, found.record)
 

@@ -61,14 +61,14 @@ class Stored:
 
 def terms(options: argparse.Namespace, *, production: bool) -> Terms:
     """What the flags ask for. Nothing is read yet, so a base model needs no key."""
-    from tunestack import signatures
+    from tunestack import signers
 
     why = (options.why or "").strip()
     if options.unsigned != bool(why):
         raise UsageError("--unsigned and --why are needed together", fix="Say why with --unsigned --why TEXT")
     if options.unsigned and options.full:
         raise UsageError("--unsigned and --full were both given: without evidence there is nothing to compare with")
-    trust = None if options.unsigned else signatures.trust(options, production=production)
+    trust = None if options.unsigned else signers.trust(options, production=production)
     return Terms(trust, production, options.full, why)
 
 

@@ -5,20 +5,28 @@ It takes the gate's word, or somebody's reason to go against it, and signed evid
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunestack import caller, evidence, evidence_store, gate, job_name, lineage, stored_files, watch, weights
+from tunestack import (
+    caller,
+    evidence,
+    evidence_store,
+    gate,
+    job_evidence,
+    job_name,
+    lineage,
+    stored_files,
+    watch,
+    weights,
+)
 from tunestack.cli import note
 from tunestack.connect import Connection
 from tunestack.errors import EndedBadly, UsageError
 from tunestack.gate import Verdict
-from tunestack.model_card import Card
 from tunestack.progress import Progress
-from tunestack.provenance import Facts
 from tunestack.registry_id import parse_base_model
 from tunestack.run_history import ENDED, JOB_VERSION, Run, RunHistory
 from tunestack.signatures import Signer
@@ -164,9 +172,9 @@ def register(connection: Connection, found: Judged, signer: Signer) -> None:
     """Sign the evidence, keep it, then name the model: a model that is registered has its evidence."""
     root = evidence.write(
         _FOLDER / f"{found.name}-{found.version}",
-        _facts(connection, found, signer),
+        job_evidence.facts(connection, found, signer),
         found.manifest,
-        _files(connection, found),
+        job_evidence.files(connection, found),
         signer,
     )
     kept = evidence_store.keep(connection, found.name, found.version, root)
@@ -183,47 +191,6 @@ def register(connection: Connection, found: Judged, signer: Signer) -> None:
     }
     connection.arm.put(_path(connection, found.name, found.version), VERSION, body)
     note(f"its evidence is '{kept}', signed with {signer.shown}; here in '{root}'")
-
-
-def _facts(connection: Connection, found: Judged, signer: Signer) -> Facts:
-    run = found.run
-    return Facts(
-        found.handle,
-        connection.workspace.path,
-        f"{connection.workspace.path}/jobs/{found.job['name']}",
-        run.started.isoformat() if run.started else "",
-        run.ended.isoformat() if run.ended else "",
-        found.model.uri,
-        found.tags[lineage.GATE],
-        found.verdict.job if found.verdict else "",
-        signer.kind,
-        caller.name(connection),
-        found.tags,
-    )
-
-
-def _files(connection: Connection, found: Judged) -> dict[str, bytes]:
-    """What was measured and what ran, as files of the evidence; what the job has not is said."""
-    places = [found.verdict.files] if found.verdict else []
-    run_folder = _run_folder(connection, found.job)
-    places += [run_folder] if run_folder else []
-    files = {}
-    for name in evidence.OF_THE_RUN:
-        content = next((text for place in places if (text := place.read(name)) is not None), None)
-        if content is not None:
-            files[name] = content
-    missing = [name for name in evidence.OF_THE_RUN if name not in files]
-    if missing:
-        note(f"warning: job '{found.job['name']}' left no {', '.join(missing)}; the evidence goes without")
-    licence = found.model.read("LICENSE") or b""
-    data = json.loads(files["card.json"]) if "card.json" in files else {}
-    card = Card(
-        found.handle, found.tags, data, found.verdict, found.manifest, licence.decode(errors="replace"), found.forced
-    )
-    said = {**(found.verdict.record if found.verdict else {"verdict": "none"}), "forced_why": found.forced or None}
-    files[evidence.GATE] = (json.dumps(said, indent=2) + "\n").encode()
-    files[evidence.CARD] = card.text.encode()
-    return files
 
 
 def _verdict(connection: Connection, job: str, why: str) -> Verdict | None:
@@ -257,17 +224,6 @@ def _manifest(verdict: Verdict | None, model: Folder, job: str, there: Mapping[s
             fix=f"Evaluate it anew with: scripts/submit_finetune.py --evaluate {job}",
         )
     return found
-
-
-def _run_folder(connection: Connection, job: Mapping[str, Any]) -> Folder | None:
-    """The folder that was sent with the job, wherever its input stands."""
-    properties = job["properties"]
-    nodes = [node.get("inputs") or {} for node in (properties.get("jobs") or {}).values()]
-    for inputs in (properties.get("inputs") or {}, *nodes):
-        uri = str((inputs.get("run_folder") or {}).get("uri") or "")
-        if "datastores/" in uri:
-            return stored_files.folder(connection, uri.rstrip("/"))
-    return None
 
 
 def _path(connection: Connection, name: str, version: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.scripts.conftest import Ended, Jobs, Script, Stack
 from tests.scripts.fine_tunes import FineTune, run
-from tunestack import signatures, stored_files
+from tunestack import signers, stored_files
 from tunestack.connect import Connection, Workspace
 from tunestack.stored_files import Folder
 
@@ -191,7 +191,7 @@ def test_a_base_model_needs_no_evidence_and_no_key(deploy: Deploy, stack: Stack,
 def test_a_key_of_ones_own_signs_and_only_its_public_key_is_believed(
     deploy: Deploy, script: Script, jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours, theirs = (signatures.throw_away(tmp_path / name) for name in ("ours", "theirs"))
+    ours, theirs = (signers.throw_away(tmp_path / name) for name in ("ours", "theirs"))
     monkeypatch.chdir(tmp_path)
     model = script("register_model", "--job", run(jobs), "--signing-key", ours).handle
     assert not (tmp_path / "build/signing").exists()

@@ -13,7 +13,7 @@ import pytest
 
 from tests.scripts.fine_tunes import FILES, TAGS
 from tests.tunestack.stored import MemoryFolder
-from tunestack import evidence, provenance, signatures, weights
+from tunestack import evidence, provenance, signers, weights
 from tunestack.errors import GateSaidNo, UsageError
 from tunestack.provenance import Facts
 from tunestack.signatures import KEY, THROW_AWAY, Signer, Trust
@@ -30,7 +30,7 @@ def facts(model: str = "m:1", signer: str = KEY) -> Facts:
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Signer, Trust]:
-    private = signatures.throw_away(tmp_path_factory.mktemp("keys"))
+    private = signers.throw_away(tmp_path_factory.mktemp("keys"))
     return Signer(KEY, private), Trust(KEY, private.with_suffix(".pub"))
 
 
@@ -115,7 +115,7 @@ def test_a_signature_cannot_be_moved_to_other_evidence(made: Path, keys, tmp_pat
 
 
 def test_another_key_is_not_believed_whatever_it_signs(made: Path, tmp_path: Path) -> None:
-    theirs = signatures.throw_away(tmp_path / "theirs")
+    theirs = signers.throw_away(tmp_path / "theirs")
     assert "Key mismatch" in refused(made, Trust(KEY, theirs.with_suffix(".pub")))
 
 
@@ -161,11 +161,11 @@ def test_a_key_that_is_none_is_told_and_nothing_is_left(tmp_path: Path) -> None:
 
 
 def test_the_throw_away_key_is_made_once_and_its_owners_alone(tmp_path: Path) -> None:
-    first = signatures.throw_away(tmp_path / "signing")
+    first = signers.throw_away(tmp_path / "signing")
     content = first.read_bytes()
     assert first.stat().st_mode & 0o777 == 0o600
     first.with_suffix(".pub").unlink()  # killed between the two
-    assert signatures.throw_away(tmp_path / "signing").read_bytes() == content
+    assert signers.throw_away(tmp_path / "signing").read_bytes() == content
     assert {entry.name for entry in first.parent.iterdir()} == {"throw-away.key", "throw-away.pub"}
 
 
