@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,8 @@ RESERVED = {
     },
 }
 
+_ASSETS = frozenset({"uri_file", "uri_folder", "mltable", "mlflow_model", "custom_model", "triton_model"})
+
 
 @dataclass(frozen=True)
 class Input:
@@ -42,7 +45,11 @@ class Input:
 
     def objection(self, value: Any) -> str:
         """Why a value cannot be, or nothing. The SDK checks names only; Azure would say so on the cluster."""
+        if self.type in _ASSETS:
+            return f"takes an asset of type {self.type}, and a recipe passes on values only"
         text = as_text(value)
+        if "'" in text or "\\" in text:
+            return "holds a quote or a backslash, which breaks the shell line of the component's step"
         if self.enum and text not in self.enum:
             return f"is not one of {', '.join(self.enum)}"
         if self.type not in ("integer", "number"):
@@ -51,6 +58,8 @@ class Input:
             number = int(text) if self.type == "integer" else float(text)
         except ValueError:
             return f"is not of type {self.type}"
+        if not math.isfinite(number):
+            return "is not a finite number"
         if self.minimum is not None and number < self.minimum:
             return f"is below the minimum {self.minimum:g}"
         if self.maximum is not None and number > self.maximum:

@@ -16,6 +16,8 @@ INPUTS = {
     "precision": Input("string", enum=("32", "16")),
     "apply_lora": Input("string", enum=("true", "false")),
     "seed": Input("integer"),
+    "deepspeed": Input("uri_file"),
+    "shm_size_finetune": Input("string"),
 }
 SCALARS = some.one_of(some.integers(1, 9), some.floats(0.1, 9))
 
@@ -58,6 +60,9 @@ def test_a_truth_value_travels_as_the_component_spells_it():
     [
         ("num_train_epochs", 0, "below the minimum 1"),
         ("num_train_epochs", 1.5, "not of type integer"),
+        ("learning_rate", "inf", "not a finite number"),
+        ("deepspeed", "zero3.json", "takes an asset of type uri_file"),
+        ("shm_size_finetune", "5g'; rm -r /", "holds a quote or a backslash"),
         ("learning_rate", "fast", "not of type number"),
         ("precision", 8, "not one of 32, 16"),
         ("num_epochs", 3, "not an input of the component; did you mean 'num_train_epochs'"),
