@@ -1,11 +1,12 @@
 """Checks of the prepared data: its splits, sizes, tokens, what was rejected, and whether it is this recipe's at all.
 
-They read the folder's manifest and card, never its rows: those were checked when the folder was made.
+They read the folder's manifest and card: its rows were checked when it was made, unless it was made by hand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tunestack import data_folder
@@ -13,9 +14,11 @@ from tunestack.data_folder import DataFolder
 from tunestack.fine_tune_cost import Range
 from tunestack.preflight_subject import Finding, Subject
 from tunestack.rows import MINIMUM_TRAIN_ROWS
+from tunestack.sources import Source
 
 FOLDER = "data.json of the data folder"
 CARD = "card.json of the data folder"
+LOOKED_AT = 20
 MAKE = "Make the folder with scripts/prepare_data.py --recipe"
 # What the component does where a file is not passed: its preprocess.py.
 _CUTS = {
@@ -60,14 +63,46 @@ def size(subject: Subject) -> Finding:
 
 
 def card(subject: Subject) -> Finding:
-    """Whether anybody looked at the rows: a folder made or changed by hand has no card that belongs to it."""
+    """Whether anybody looked at the rows: of a folder made or changed by hand the first ones are looked at here."""
     check, data = "data-card", subject.data
     if data is None:
         return _no_data(check)
-    if not data.card or not data.settings:
-        said = "the folder was made or changed by hand: its rows were not checked, and roles and lengths are not known"
-        return Finding(check, "warning", said, FOLDER, MAKE)
-    return Finding(check, "ok", "made by prepare_data, and unchanged since", FOLDER)
+    if data.card and data.settings:
+        return Finding(check, "ok", "made by prepare_data, and unchanged since", FOLDER)
+    wrong = _wrong_rows(Path(data.source))
+    if wrong:
+        return Finding(check, "error", "; ".join(wrong), f"the first {LOOKED_AT} rows of each split", MAKE)
+    said = "the folder was made or changed by hand: its rows were not checked, and roles and lengths are not known"
+    return Finding(check, "warning", said, FOLDER, MAKE)
+
+
+def _wrong_rows(folder: Path) -> list[str]:
+    """What is wrong with the first rows of each split; a folder made by hand has its path as its source."""
+    found = []
+    for split in data_folder.NEEDED:
+        if not data_folder.file(folder, split).is_file():
+            continue
+        try:
+            rows = data_folder.head(folder, split, LOOKED_AT)
+        except ValueError as error:
+            found.append(f"{split}.jsonl is not JSON lines: {error}")
+            continue
+        found += [f"{split}.jsonl row {number} {flaw}" for number, row in enumerate(rows, 1) if (flaw := _flaw(row))][
+            :1
+        ]
+    return found
+
+
+def _flaw(row: Any) -> str:
+    """Why the component would not take a row; empty where it would."""
+    messages = row.get("messages") if isinstance(row, Mapping) else None
+    if not isinstance(messages, list):
+        return "has no column 'messages' with a list"
+    if len(messages) < 2:
+        return "has fewer than two messages, and is dropped without a word"
+    if not all(isinstance(one, Mapping) and {"role", "content"} <= set(one) for one in messages):
+        return "has a message without 'role' and 'content'"
+    return ""
 
 
 def tokens(subject: Subject) -> Finding:
@@ -136,16 +171,17 @@ def of_recipe(subject: Subject) -> Finding:
     check, data, asked = "data-recipe", subject.data, subject.recipe.data
     if data is None:
         return _no_data(check)
-    if data.source.partition("@")[0] != asked.source.partition("@")[0]:
+    wanted = Source.parse(asked.source)
+    if data.source.partition("@")[0] != asked.source.partition("@")[0] and (data.settings or data.name != wanted.name):
         said = f"the data comes from '{data.source}', the recipe wants '{asked.source}'"
         return Finding(check, "error", said, FOLDER, MAKE)
     if not data.settings:
         return Finding(check, "warning", "with which settings it was made is not known", FOLDER, MAKE)
-    wanted = asked.model_dump(mode="json")
+    now = asked.model_dump(mode="json")
     other = [
-        f"{name} {_said(data.settings[name])}, the recipe {_said(wanted[name])}"
+        f"{name} {_said(data.settings[name])}, the recipe {_said(now[name])}"
         for name in _SETTINGS
-        if name in data.settings and data.settings[name] != wanted[name]
+        if name in data.settings and data.settings[name] != now[name]
     ]
     if other:
         return Finding(check, "warning", f"made with {'; '.join(other)}", FOLDER, MAKE)

@@ -154,6 +154,34 @@ def test_a_model_without_system_role_gets_its_text_put_before_the_first_question
     assert "put before the first question" in said.reason
 
 
+GOOD = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
+
+
+@pytest.mark.parametrize(
+    ("line", "verdict", "says"),
+    [
+        (json.dumps(GOOD), "warning", "made or changed by hand"),
+        ('{"text": "Hi"}', "error", "train.jsonl row 1 has no column 'messages' with a list"),
+        ('{"messages": "Hi"}', "error", "has no column 'messages' with a list"),
+        ('{"messages": [{"role": "user", "content": "Hi"}]}', "error", "fewer than two messages"),
+        ('{"messages": [{"from": "user"}, {"from": "gpt"}]}', "error", "without 'role' and 'content'"),
+        ("Hi", "error", "train.jsonl is not JSON lines"),
+    ],
+)
+def test_the_first_rows_of_a_folder_made_by_hand_are_looked_at(tmp_path: Path, line, verdict, says) -> None:
+    for split in data_folder.NEEDED:
+        data_folder.file(tmp_path, split).write_text(f"{json.dumps(GOOD)}\n" * 12)
+    data_folder.file(tmp_path, "train").write_text(f"{line}\n" * 12)
+    said = asked("data-card", having(folder(card={}, settings={}, source=str(tmp_path))))
+    assert (said.verdict, says in said.reason) == (verdict, True), said
+
+
+def test_a_folder_made_by_hand_may_bear_the_name_of_the_recipes_data_and_no_other() -> None:
+    ours = replace(by_hand(), source="/mine/ultrachat-200k", name="ultrachat-200k")
+    assert asked("data-recipe", having(ours)).verdict == "warning"
+    assert asked("data-recipe", having(replace(ours, name="other"))).verdict == "error"
+
+
 def test_an_older_folder_that_lacks_a_split_never_gets_as_far_as_a_preflight(tmp_path: Path) -> None:
     for split in ("train", "test"):
         data_folder.file(tmp_path, split).write_text('{"messages": []}\n' * 12)
