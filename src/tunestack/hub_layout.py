@@ -14,6 +14,7 @@ from tunestack.local_data import named_splits
 
 # As the hub lays out its conversions: default/train/0000.parquet; partial-train where it stopped at 5 GB.
 _CONVERSION = re.compile(r"([^/]+)/([^/]+)/\d{4,}\.parquet")
+_NOT_ROWS = {"dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json"}
 Named = Mapping[str, Sequence[str]]
 
 
@@ -37,8 +38,16 @@ def named(repository: Repository, subset: str | None) -> Named:
             folders = sorted({part for file in files for part in PurePosixPath(file).parts[:-1]})
             raise hub.unknown("subset", subset, repository.name, folders)
         files = inside
-    named = named_splits(PurePosixPath(file) for file in files if not file.endswith("dataset_infos.json"))
+    named = named_splits(PurePosixPath(file) for file in _of_main_form(files))
     return {split: [str(file) for file in found] for split, found in named.items()}
+
+
+def _of_main_form(files: Sequence[str]) -> list[str]:
+    """The files of the form that most have, Parquet first among equals: one table of figures makes no data set."""
+    rows = [file for file in files if PurePosixPath(file).name not in _NOT_ROWS]
+    forms = [data_file.kind(file)[0] for file in rows]
+    main = max(dict.fromkeys(forms), key=lambda form: (forms.count(form), form == "parquet"), default="")
+    return [file for file, form in zip(rows, forms, strict=True) if form == main]
 
 
 def _config(name: str, configs: Sequence[Mapping[str, Any]], subset: str | None) -> Mapping[str, Any]:

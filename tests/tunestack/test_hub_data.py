@@ -216,6 +216,14 @@ def test_a_data_set_without_conversion_is_fetched_whole_and_it_says_so(served):
         assert any("all 0 MB of it are fetched" in note for note in tables.notes)
 
 
+def test_files_of_another_form_beside_the_data_are_no_data(served):
+    body = parquet_bytes(chats("train", 20, 1))
+    served.add(NAME, {"data/train-00000-of-00001.parquet": body, "dataset_infos.json": b"{}", "scores.csv": b"a\n1\n"})
+    with sources.open(data(100, splits=None)) as tables:
+        assert tables.roles == ("all",)
+        assert len(prompts(tables, "all")) == 20
+
+
 def test_a_subset_is_one_of_the_cards_configurations(served, big):
     files = {f"{subset}/train.parquet": parquet_bytes(chats(subset, 20, 1)) for subset in ("english", "german")}
     card = {
