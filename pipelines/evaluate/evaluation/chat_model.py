@@ -11,6 +11,7 @@ from evaluation.refusal import Refusal
 
 _ABSURD_LENGTH = 1_000_000  # transformers writes 1e30 for a tokenizer without a limit
 _LENGTH_WITHOUT_LIMIT = 2048
+_WORTH_COLLECTING = 2**27  # bytes
 
 
 @dataclass
@@ -30,8 +31,10 @@ class ChatModel:
         """Give the memory back before the next model is loaded."""
         import torch
 
+        size = sum(each.numel() * each.element_size() for each in self.model.parameters())
         self.model = None
-        gc.collect()
+        if size > _WORTH_COLLECTING:  # a look through everything that is alive takes a second
+            gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
