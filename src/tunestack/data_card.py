@@ -10,30 +10,20 @@ from typing import Any
 
 from tunestack.batches import SourceTables
 from tunestack.data_folder import SPLITS, DataFolder
-from tunestack.rejects import Rejects
 from tunestack.row_filter import COMPARED
-from tunestack.row_statistics import RowStatistics
-from tunestack.token_counts import TokenCounts
+from tunestack.row_pass import RowPass
 
 SCHEMA = 1
 _BAR = 40
 
 
-def make(
-    made: DataFolder,
-    tables: SourceTables,
-    read: int,
-    statistics: RowStatistics,
-    tokens: TokenCounts,
-    rejects: Rejects,
-    *,
-    test_questions: int,
-) -> dict[str, Any]:
+def make(made: DataFolder, tables: SourceTables, done: RowPass) -> dict[str, Any]:
     """The card as plain values. `rejected.percent` counts rows with a fault of their own, as the recipe's limit.
 
     `test_questions` are the first questions of the test split that differ: the clusters that the gate counts.
     """
-    counted, lengths = tokens.record(statistics)
+    statistics, rejects = done.statistics, done.rejects
+    counted, lengths = done.tokens.record(statistics)
     return {
         "schema": SCHEMA,
         "name": made.name,
@@ -44,9 +34,9 @@ def make(
         "seed": made.settings.get("seed"),
         "hash": made.hash,
         "test_hash": made.test_hash,
-        "read": read,
+        "read": done.read,
         "rows": dict(made.rows),
-        "test_questions": test_questions,
+        "test_questions": done.chosen.test_questions,
         "text_bytes": {split: found.total for split, found in sorted(statistics.lengths.items())},
         "turns": {
             split: {str(turns): rows for turns, rows in sorted(found.items())}
@@ -57,7 +47,7 @@ def make(
         "rejected": {
             "rows": sum(rejects.counts.values()),
             "wrong": rejects.wrong,
-            "percent": round(100 * rejects.wrong / read, 2) if read else 0,
+            "percent": round(100 * rejects.wrong / done.read, 2) if done.read else 0,
             "reasons": rejects.record,
         },
         "reported": statistics.reported,

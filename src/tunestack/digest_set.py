@@ -1,106 +1,114 @@
-"""A set of 128-bit digests in 16 bytes each: what the duplicate check remembers of millions of rows.
-
-Digests are numpy arrays of shape (n, 2), uint64, high half first.
-"""
+"""A set of 128-bit digests in 16 bytes each: what the duplicate check remembers of millions of rows."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy
     from numpy.typing import NDArray
 
-    Digests = NDArray[numpy.uint64]
+    Halves = NDArray[numpy.uint64]
     Mask = NDArray[numpy.bool_]
 
-_SHELVES = 256
-# Digests that wait before they are sorted in, so that a shelf is rewritten once for many.
-_WAITING = 1 << 14
-
-
-def of_bytes(digests: list[bytes]) -> Digests:
-    """Digests of 16 bytes each as an array."""
-    import numpy
-
-    return numpy.frombuffer(b"".join(digests), dtype=">u8").astype(numpy.uint64).reshape(-1, 2)
+SIZE = 16
+# Digests lie on shelves by their first bits, each sorted by its first half. Adding copies one shelf, never the whole.
+_SHELVES, _SHIFT = 16, 60
+# Digests that wait in a set of Python's, a few MB at most, so that shelves are rewritten once for many.
+_WAITING = 1 << 15
 
 
 class DigestSet:
-    """Sorted shelves by the digests' first byte; adding copies one shelf at a time, never the whole."""
+    """Digests are 16 bytes each."""
 
     def __init__(self) -> None:
         import numpy
 
-        self._empty = numpy.empty((0, 2), numpy.uint64)
-        self._shelves = [self._empty] * _SHELVES
-        self._waiting = self._empty
+        empty = numpy.empty(0, numpy.uint64)
+        self._shelves: list[tuple[Halves, Halves]] = [(empty, empty)] * _SHELVES
+        self._waiting: set[bytes] = set()
 
     def __len__(self) -> int:
-        return sum(map(len, self._shelves)) + len(self._waiting)
+        return self._shelved + len(self._waiting)
 
     @property
     def nbytes(self) -> int:
-        """Memory held, in bytes: 16 per digest."""
-        return sum(shelf.nbytes for shelf in self._shelves) + self._waiting.nbytes
+        """Memory that grows with the digests: 16 bytes for each that waits no more."""
+        return SIZE * self._shelved
 
-    def contains(self, digests: Digests) -> Mask:
+    def contains(self, digests: Sequence[bytes]) -> list[bool]:
         """Which of the digests are in the set."""
-        import numpy
+        waiting = self._waiting
+        if not self._shelved:
+            return [digest in waiting for digest in digests]
+        found = self._on_shelves(*_halves(digests)).tolist()
+        return [is_found or digest in waiting for is_found, digest in zip(found, digests, strict=True)]
 
-        found = _within(self._waiting, digests)
-        if len(self) > len(self._waiting):
-            shelves = (digests[:, 0] >> numpy.uint64(56)).astype(numpy.intp)
-            order = numpy.argsort(shelves, kind="stable")
-            ends = numpy.searchsorted(shelves[order], numpy.arange(_SHELVES + 1))
-            for number in numpy.unique(shelves):
-                picked = order[ends[number] : ends[number + 1]]
-                found[picked] |= _within(self._shelves[number], digests[picked])
-        return found
-
-    def add(self, digests: Digests) -> Mask:
+    def add(self, digests: Sequence[bytes]) -> list[bool]:
         """Add them; says which were new: neither in the set nor earlier among those given."""
-        import numpy
-
-        fresh = ~self.contains(digests)
-        _, first = numpy.unique(digests, axis=0, return_index=True)
-        once = numpy.zeros(len(digests), bool)
-        once[first] = True
-        fresh &= once
-        self._waiting = _sorted(numpy.concatenate([self._waiting, digests[fresh]]))
+        fresh = []
+        for is_known, digest in zip(self.contains(digests), digests, strict=True):
+            is_fresh = not is_known and digest not in self._waiting
+            if is_fresh:
+                self._waiting.add(digest)
+            fresh.append(is_fresh)
         if len(self._waiting) >= _WAITING:
             self._put_away()
         return fresh
 
+    @property
+    def _shelved(self) -> int:
+        return sum(len(firsts) for firsts, _ in self._shelves)
+
+    def _on_shelves(self, firsts: Halves, seconds: Halves) -> Mask:
+        import numpy
+
+        found = numpy.zeros(len(firsts), bool)
+        shelves = firsts >> numpy.uint64(_SHIFT)
+        for number in numpy.unique(shelves).tolist():
+            chosen = numpy.flatnonzero(shelves == number)
+            found[chosen] = _within(*self._shelves[number], firsts[chosen], seconds[chosen])
+        return found
+
     def _put_away(self) -> None:
         import numpy
 
-        shelves = (self._waiting[:, 0] >> numpy.uint64(56)).astype(numpy.intp)
-        ends = numpy.searchsorted(shelves, numpy.arange(_SHELVES + 1))
-        for number in numpy.unique(shelves):
-            added = self._waiting[ends[number] : ends[number + 1]]
-            self._shelves[number] = _sorted(numpy.concatenate([self._shelves[number], added]))
-        self._waiting = self._empty
+        firsts, seconds = _halves(list(self._waiting))
+        order = numpy.argsort(firsts)
+        firsts, seconds = firsts[order], seconds[order]
+        shelves = firsts >> numpy.uint64(_SHIFT)
+        for number in numpy.unique(shelves).tolist():
+            chosen = shelves == number
+            shelf = self._shelves[number]
+            places = numpy.searchsorted(shelf[0], firsts[chosen])
+            self._shelves[number] = (
+                numpy.insert(shelf[0], places, firsts[chosen]),
+                numpy.insert(shelf[1], places, seconds[chosen]),
+            )
+        self._waiting = set()
 
 
-def _sorted(digests: Digests) -> Digests:
+def _halves(digests: Sequence[bytes]) -> tuple[Halves, Halves]:
     import numpy
 
-    ordered: Digests = digests[numpy.lexsort((digests[:, 1], digests[:, 0]))]
-    return ordered
+    both = numpy.frombuffer(b"".join(digests), dtype=">u8").astype(numpy.uint64).reshape(-1, 2)
+    return both[:, 0].copy(), both[:, 1].copy()
 
 
-def _within(shelf: Digests, digests: Digests) -> Mask:
-    """Which digests stand in a sorted array. Two that share their high half are looked at one by one."""
+def _within(ours: Halves, our_seconds: Halves, firsts: Halves, seconds: Halves) -> Mask:
+    """Which digests stand on a shelf. Where several on it share a first half they are looked at one by one."""
     import numpy
 
-    found: Mask = numpy.zeros(len(digests), bool)
-    if not len(shelf):
+    found: Mask = numpy.zeros(len(firsts), bool)
+    if not len(ours):
         return found
-    left = numpy.searchsorted(shelf[:, 0], digests[:, 0], side="left")
-    right = numpy.searchsorted(shelf[:, 0], digests[:, 0], side="right")
-    one = right - left == 1
-    found[one] = shelf[left[one], 1] == digests[one, 1]
-    for index in numpy.flatnonzero(right - left > 1):
-        found[index] = digests[index, 1] in shelf[left[index] : right[index], 1]
+    left = numpy.searchsorted(ours, firsts, side="left")
+    there = left < len(ours)
+    there[there] = ours[left[there]] == firsts[there]
+    for index in numpy.flatnonzero(there).tolist():
+        at = int(left[index])
+        while at < len(ours) and ours[at] == firsts[index] and not found[index]:
+            found[index] = our_seconds[at] == seconds[index]
+            at += 1
     return found

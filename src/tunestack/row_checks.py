@@ -39,8 +39,8 @@ class Checked:
     """What a batch holds: `reasons` by row (None: nothing wrong), turns and bytes of text by row, leaks by row."""
 
     reasons: list[str | None]
-    turns: NDArray[numpy.int64]
-    sizes: NDArray[numpy.int64]
+    turns: list[int]
+    sizes: list[int]
     leaks: dict[int, list[str]]
 
     @property
@@ -78,7 +78,7 @@ def check(table: pyarrow.RecordBatch, *, answered: bool = True) -> Checked:
         for row in numpy.flatnonzero(wrong[reason]).tolist():
             reasons[row] = reason
     sizes = turns.sum(compute.binary_length(contents).to_numpy(zero_copy_only=False).astype(numpy.int64))
-    return Checked(reasons, turns.lengths, sizes, _leaks(contents, turns))
+    return Checked(reasons, turns.lengths.tolist(), sizes.tolist(), _leaks(contents, turns))
 
 
 class _Turns:

@@ -5,14 +5,14 @@ Remembers 16 bytes per row for duplicates, and 16 per test row for its question;
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from tunestack import digest_set, row_lines, rows
+from tunestack import row_lines, rows
 from tunestack.batches import POOL, Role
-from tunestack.digest_set import DigestSet
+from tunestack.digest_set import SIZE, DigestSet
 
 if TYPE_CHECKING:
     import numpy
@@ -24,6 +24,15 @@ IN_TEST = "question stands in test"
 COMPARED = (DUPLICATE, IN_TEST)
 # Upper ends of each split's share of a pool, in percent of the hash range.
 _POOLED = {"train": 80.0, "test": 90.0, "sample": 100.0}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """For each row its split, and why it is left out (None: it is not); `questions` are digests."""
+
+    splits: list[str]
+    reasons: list[str | None]
+    questions: list[bytes]
 
 
 @dataclass
@@ -39,29 +48,43 @@ class RowFilter:
         """Memory that grows with the rows, in bytes."""
         return self._tested.nbytes + sum(found.nbytes for found in self._conversations.values())
 
-    def decide(self, role: Role, found: Sequence[Any], lines: Sequence[bytes]) -> tuple[list[str], list[str | None]]:
-        """For each row, given as an object and as its line: the split, and why it is left out (None: it is not)."""
+    @property
+    def test_questions(self) -> int:
+        """Questions of the test split that differ."""
+        return len(self._tested)
+
+    def decide(self, role: Role, found: Sequence[Mapping[str, Any]], lines: Sequence[bytes]) -> Decision:
+        """Rows of a role, given as objects and as their lines."""
+        texts = [rows.first_question(row["messages"]) for row in found]
+        questions = [rows.question_digest(text)[:SIZE] for text in texts]
+        fresh = self._conversations.setdefault(role, DigestSet()).add(
+            [sha256(row_lines.conversation(line)).digest()[:SIZE] for line in lines]
+        )
+        reasons: list[str | None] = [None if is_fresh else DUPLICATE for is_fresh in fresh]
+        if role in ("train", "sample"):
+            for index, is_tested in enumerate(self._tested.contains(questions)):
+                if is_tested:
+                    reasons[index] = reasons[index] or IN_TEST
+        return Decision(self._splits(role, questions), reasons, questions)
+
+    def remember(self, decided: Decision, tested: Sequence[int]) -> None:
+        """Rows of a decision, by index, that went to the test split."""
+        self._tested.add([decided.questions[index] for index in tested])
+
+    def _splits(self, role: Role, questions: Sequence[bytes]) -> list[str]:
+        """Of a pool by one half of the question's hash; validation out of train by the other."""
         import numpy
 
-        if not found:
-            return [], []
-        texts = [rows.first_question(row["messages"]) for row in found]
-        questions = numpy.frombuffer(b"".join(map(rows.question_digest, texts)), ">u8").astype(numpy.uint64)
-        questions = questions.reshape(-1, 4)[:, :2]
-        digests = digest_set.of_bytes([sha256(row_lines.conversation(line)).digest()[:16] for line in lines])
-        fresh = self._conversations.setdefault(role, DigestSet()).add(digests)
-        shares, held_out = _percent(questions[:, 0]), _percent(questions[:, 1]) < self.validation_percent
-        reasons: list[str | None] = [None if is_fresh else DUPLICATE for is_fresh in fresh.tolist()]
-        if role == "test":
-            self._tested.add(questions)
-        elif role != POOL:
-            for index in numpy.flatnonzero(self._tested.contains(questions)).tolist():
-                reasons[index] = reasons[index] or IN_TEST
-        splits = [_pooled(share) for share in shares.tolist()] if role == POOL else [str(role)] * len(found)
+        if role not in (POOL, "train") or not questions:
+            return [str(role)] * len(questions)
+        halves = numpy.frombuffer(b"".join(questions), ">u8").astype(numpy.uint64).reshape(-1, 2)
+        held_out = (_percent(halves[:, 1]) < self.validation_percent).tolist()
+        pools = numpy.searchsorted(list(_POOLED.values()), _percent(halves[:, 0]), side="right").tolist()
+        names = list(_POOLED)
         return [
-            "validation" if split == "train" and held else split
-            for split, held in zip(splits, held_out.tolist(), strict=True)
-        ], reasons
+            ("validation" if is_held else "train") if role != POOL or names[pool] == "train" else names[pool]
+            for pool, is_held in zip(pools, held_out, strict=True)
+        ]
 
 
 def _percent(halves: NDArray[numpy.uint64]) -> NDArray[numpy.float64]:
@@ -70,7 +93,3 @@ def _percent(halves: NDArray[numpy.uint64]) -> NDArray[numpy.float64]:
 
     share: NDArray[numpy.float64] = (halves >> numpy.uint64(12)).astype(numpy.float64) / 2.0**52 * 100
     return share
-
-
-def _pooled(share: float) -> str:
-    return next(split for split, end in _POOLED.items() if share < end)

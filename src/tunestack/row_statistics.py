@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import exp2, log2
+from math import exp2
 from typing import Any
 
 EXAMPLES = 3
@@ -20,10 +21,12 @@ class Lengths:
     rows: int = 0
     total: int = 0
 
-    def add(self, size: int) -> None:
-        self.steps[round(log2(max(size, 1)) * _STEPS)] += 1
-        self.rows += 1
-        self.total += size
+    def add(self, sizes: Sequence[int]) -> None:
+        import numpy
+
+        self.steps.update(numpy.rint(numpy.log2(numpy.maximum(sizes, 1)) * _STEPS).astype(int).tolist())
+        self.rows += len(sizes)
+        self.total += sum(sizes)
 
     def scaled(self, factor: float) -> Counter[int]:
         """Rows by length times `factor`, in whole numbers: bytes as tokens."""
@@ -42,10 +45,11 @@ class RowStatistics:
     leaks: Counter[str] = field(default_factory=Counter)
     leak_places: dict[str, list[str]] = field(default_factory=dict)
 
-    def add(self, split: str, size: int, turns: int) -> None:
-        """Count a row of so many bytes of text in so many messages."""
-        self.lengths.setdefault(split, Lengths()).add(size)
-        self.turns.setdefault(split, Counter())[turns] += 1
+    def add(self, split: str, sizes: Sequence[int], turns: Sequence[int]) -> None:
+        """Count rows of so many bytes of text in so many messages."""
+        if sizes:
+            self.lengths.setdefault(split, Lengths()).add(sizes)
+            self.turns.setdefault(split, Counter()).update(turns)
 
     def leaked(self, kind: str, place: str) -> None:
         self.leaks[kind] += 1

@@ -63,16 +63,17 @@ class TokenCounts:
         lengths = self.tokenizer.lengths(list(long.values()))
         return found | {i: _TOO_LONG for i, length in zip(long, lengths, strict=True) if length > self.maximum}
 
-    def offer(self, split: str, line: bytes, size: int) -> None:
-        """A row that was kept, with its bytes of text; some of train are remembered."""
+    def offer(self, split: str, lines: Sequence[bytes]) -> None:
+        """Rows that were kept; some of train are remembered."""
         if split != "train" or self.tokenizer is None:
             return
-        self._sampled += 1
-        heapq.heappush(self._sample, (-zlib.crc32(line), self._sampled, line))
-        self._bytes += len(line)
-        while self._bytes > self.sample_bytes and len(self._sample) > 1:
-            self._bytes -= len(heapq.heappop(self._sample)[2])
-            self._evicted = True
+        for line in lines:
+            self._sampled += 1
+            heapq.heappush(self._sample, (-zlib.crc32(line), self._sampled, line))
+            self._bytes += len(line)
+            while self._bytes > self.sample_bytes and len(self._sample) > 1:
+                self._bytes -= len(heapq.heappop(self._sample)[2])
+                self._evicted = True
 
     def record(self, statistics: RowStatistics) -> tuple[dict[str, Any], dict[str, Any]]:
         """The card's `tokens` and `lengths`."""

@@ -113,8 +113,7 @@ def test_the_page_cannot_be_broken_by_what_a_row_says(tmp_path) -> None:
 
 def test_lengths_are_right_within_two_percent_in_a_bounded_number_of_steps() -> None:
     found = Lengths()
-    for size in range(1, 10_001):
-        found.add(size)
+    found.add(range(1, 10_001))
     assert (found.total, found.rows) == (50_005_000, 10_000)
     assert len(found.steps) < 32 * 14
     lengths = sorted(found.scaled(1).elements())
