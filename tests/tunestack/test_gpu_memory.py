@@ -233,3 +233,13 @@ def test_every_term_says_its_formula_and_the_text_adds_up() -> None:
     assert found.text.startswith("35.4 to 38.5 GiB = weights 27.3 + ")
     kept = found.record
     assert kept["gib"][1] == pytest.approx(sum(part["gib"][1] for part in kept["terms"]), abs=0.05)
+
+
+def test_every_size_with_a_price_has_memory_and_every_gpu_and_shape_a_source() -> None:
+    table = azure_facts.facts()
+    for fact in table["sizes"].values():
+        if "hour" in fact:
+            assert azure_facts.ram(fact["name"]), fact["name"]
+            assert bool(azure_facts.gpu(fact["name"])) is bool(fact["gpus"]), fact["name"]
+    for fact in (*table["gpus"].values(), *table["architectures"].values()):
+        assert fact["source"] in table["sources"]
