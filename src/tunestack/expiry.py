@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from tunestack import autoscale, cli, kept, leases, traffic
+from tunestack import autoscale, cli, kept, leases, lineage, traffic
 from tunestack.arm import Arm
 from tunestack.connect import Connection, Workspace
 from tunestack.endpoint import DEPLOYMENT_VERSION, ENDPOINT_VERSION, Deployment, Endpoint
@@ -37,7 +37,8 @@ class Placed:
         """The command that keeps it."""
         tags = self.deployment.tags
         model, slot = tags.get("model", "MODEL"), self.deployment.name
-        return f"scripts/deploy_model.py --endpoint {self.endpoint} --model {model} --slot {slot} --lease TIME"
+        line = f"scripts/deploy_model.py --endpoint {self.endpoint} --model {model} --slot {slot} --lease TIME"
+        return line + lineage.again(tags)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 
 from tunestack.cli import note
@@ -45,3 +46,10 @@ def of_a_model(tags: Mapping[str, object]) -> dict[str, str]:
     """The tags of a model that its deployment takes on, as long as Resource Manager takes them."""
     found = {name: str(tags[name]) for name in OF_A_MODEL if tags.get(name)}
     return {name: cut(value, LONGEST_DEPLOYMENT_VALUE) for name, value in found.items()}
+
+
+def again(tags: Mapping[str, str]) -> str:
+    """What a deployment's command needs beside model and slot to be accepted once more; empty for most."""
+    if tags.get(EVIDENCE) != UNSIGNED:
+        return ""
+    return f" --unsigned --why {shlex.quote(tags.get(UNSIGNED_WHY) or 'TEXT')}"

@@ -91,7 +91,9 @@ def plan(connection: Connection, job: str, name: str = "") -> tuple[Registration
         )
     properties = body["properties"]
     if OUTPUT not in (properties.get("outputs") or {}):
-        raise UsageError(f"job '{job}' has no output '{OUTPUT}'", fix="Only jobs of submit_finetune have one")
+        of = (properties.get("tags") or {}).get(gate.EVALUATES)
+        fix = f"It evaluates job '{of}': register that one" if of else "Only jobs of submit_finetune have one"
+        raise UsageError(f"job '{job}' has no output '{OUTPUT}'", fix=fix)
     tags = {str(key): str(value) for key, value in (properties.get("tags") or {}).items()}
     found = Registration(
         name or _name(job, tags),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tunestack import autoscale, cli, deployment, leases, restoration
+from tunestack import autoscale, cli, deployment, leases, lineage, restoration
 from tunestack.connect import Connection
 from tunestack.deployment import Wanted
 from tunestack.endpoint import Endpoint
@@ -43,7 +43,7 @@ def deploy(connection: Connection, endpoint: Endpoint, wanted: Wanted, waiting: 
     else:
         poller = None if is_under_way else deployment.start(connection, wanted, found)
         if waiting.wait:
-            again = f"scripts/deploy_model.py --model {wanted.model.id} --slot {slot}"
+            again = f"scripts/deploy_model.py --model {wanted.model.id} --slot {slot}{lineage.again(wanted.tags)}"
             deployment.wait(connection, endpoint, slot, poller, waiting.seconds, again)
     if not waiting.dry_run:
         deployment.scale(connection, wanted, found)
@@ -79,7 +79,8 @@ def restore(
     if not is_there and not (found and found.is_pending):
         poller = restoration.start(connection, endpoint, slot, was, lease)
     if waiting.wait:
-        again = f"scripts/deploy_model.py --endpoint {endpoint.name} --restore {slot}"
+        answered = lineage.again(was.body.get("tags", {}))
+        again = f"scripts/deploy_model.py --endpoint {endpoint.name} --restore {slot}{answered}"
         deployment.wait(connection, endpoint, slot, poller, waiting.seconds, again)
     restoration.scale(connection, slot, was)
     cli.note(f"{leases.shown(lease)}; it has no traffic: scripts/shift_traffic.py --to {slot}")

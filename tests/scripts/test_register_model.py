@@ -166,6 +166,7 @@ def test_a_job_without_an_evaluation_is_forced_and_hashed_here_or_evaluated_late
     later = run(jobs, evaluates=name)
     handle = script("register_model", "--job", name, "--name", "later").handle
     assert registered(stack, handle)["tags"]["evaluation_job"] == later
+    assert f"It evaluates job '{name}': register that one" in script("register_model", "--job", later).failed(2)
     other = run(jobs, FineTune(tags={**TAGS, "base_model": "hub:other/model"}), evaluates=name)
     said = script("register_model", "--job", name, "--name", "last").failed(2)
     assert f"job '{other}' evaluates '{name}', and has base_model 'hub:other/model' in place of" in said

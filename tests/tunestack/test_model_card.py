@@ -83,3 +83,10 @@ def test_what_does_not_fit_is_cut_or_left_out_and_said(capsys: pytest.CaptureFix
 def test_a_deployments_tags_are_short_enough_for_resource_manager() -> None:
     found = lineage.of_a_model({"job": "j", "forced_why": "y" * 300, "unknown": "x", "recipe": None})
     assert found == {"job": "j", "forced_why": "y" * 254 + " …"}
+
+
+def test_what_somebody_answered_for_is_answered_for_again() -> None:
+    assert lineage.again({"evidence": "m-evidence:1"}) == ""
+    assert lineage.again({"evidence": "unsigned", "unsigned_why": "it's theirs"}) == (
+        " --unsigned --why 'it'\"'\"'s theirs'"
+    )
