@@ -135,7 +135,7 @@ class Watcher:
 
     def _training(self, run: Run) -> Training | None:
         latest = self._history.latest(run.id)
-        told = {name: latest[name].step for name in ("loss", "eval_loss") if name in latest}
+        told = {name: point.step for name, point in latest.items() if name in ("loss", "eval_loss")}
         if told == self._told:
             return self._seen.training
         self._told = told
