@@ -124,10 +124,10 @@ class Format:
 
     def unread(self, raw: Any) -> list[str]:
         """Keys of a row's turns that no message of ours can hold, such as `tool_calls`."""
-        if not self.role or not isinstance(raw, Mapping):
+        if not self.role or not isinstance(raw, dict):
             return []
         turns = _value(raw, self.paths["conversations" if self.name == "sharegpt" else "messages"])
-        found = [turn for turn in turns if isinstance(turn, Mapping)] if isinstance(turns, list) else []
+        found = [turn for turn in turns if isinstance(turn, dict)] if isinstance(turns, list) else []
         return sorted(
             {str(key) for turn in found for key, value in turn.items() if value not in (None, "", [])}
             - {
@@ -138,7 +138,7 @@ class Format:
 
     def from_row(self, raw: Any) -> Mapped:
         """One row; raises Unmapped with the reason. Nothing is repaired: what is wrong stays visible."""
-        if not isinstance(raw, Mapping):
+        if not isinstance(raw, dict):
             raise Unmapped("is not an object with columns")
         values = {key: _value(raw, path) for key, path in self.paths.items()}
         for key, value in values.items():
@@ -175,17 +175,24 @@ class Format:
                 value = orjson.loads(value)
             except orjson.JSONDecodeError as error:
                 raise Unmapped(f"has '{path}' that are not JSON: {error}") from error
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             value = self._unfolded(value)
         if not isinstance(value, list):
             raise Unmapped(f"has '{path}' that are not a list of {self.role} and {self.content}")
+        if speakers is None:
+            try:  # nearly all rows: nothing is wrong
+                found = [(turn[self.content], turn[self.role]) for turn in value]
+            except (KeyError, TypeError):
+                found = []
+            if found and all(type(content) is str is type(role) for content, role in found):
+                return found
         turns: list[Message] = []
         for number, turn in enumerate(value, 1):
             if isinstance(turn, str) and self.name == "ultrachat":  # the older release: texts, the user's first
                 turns.append((turn, "assistant" if number % 2 == 0 else "user"))
                 continue
-            role = turn.get(self.role) if isinstance(turn, Mapping) else None
-            content = turn.get(self.content) if isinstance(turn, Mapping) else None
+            role = turn.get(self.role) if isinstance(turn, dict) else None
+            content = turn.get(self.content) if isinstance(turn, dict) else None
             if not isinstance(role, str) or not isinstance(content, str):
                 raise Unmapped(
                     f"has '{path}' that are not a list of {self.role} and {self.content}: "
@@ -204,7 +211,7 @@ class Format:
         return [{self.role: role, self.content: content} for role, content in zip(roles, contents, strict=True)]
 
     def _lacking(self, turn: Any) -> str:
-        if not isinstance(turn, Mapping):
+        if not isinstance(turn, dict):
             return f"is {_shown(turn)}"
         return "has no text in " + " and ".join(
             f"'{key}'" for key in (self.role, self.content) if not isinstance(turn.get(key), str)
@@ -264,7 +271,7 @@ def _value(raw: Mapping[str, Any], path: str) -> Any:
         return raw[path]
     value: Any = raw
     for part in path.split("."):
-        if not isinstance(value, Mapping) or part not in value:
+        if not isinstance(value, dict) or part not in value:
             return _ABSENT
         value = value[part]
     return value
