@@ -26,7 +26,7 @@ def test_the_whole_story(story: Story) -> None:
     job = run(f"scripts/submit_finetune.py --recipe tiny.yml --data {data}")
     assert run(f"scripts/submit_finetune.py --recipe tiny.yml --data {data}") == job
     model = run(f"scripts/register_model.py --job {job}")
-    assert re.fullmatch(r"Tiny-Chat-[\w-]+:\d{10}", model)
+    assert re.fullmatch(r"SmolLM2-135M-Instruct-[\w-]+:\d{10}", model)
     assert run(f"scripts/register_model.py --job {job}") == model
 
     # First roll-out, with a changed tag between its steps.
