@@ -34,14 +34,18 @@ types: setup  ## mypy --strict on src and infra
 format: setup  ## mend the style
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-bench: setup  ## the figures of docs/benchmarks.md, measured anew
+bench: setup  ## the figures of README.md, measured anew
 	@$(BIN)/python benchmarks/localcloud_requests.py
+	@$(BIN)/python benchmarks/export.py
+	@$(BIN)/python benchmarks/preflight.py
 
 docs: setup  ## write the generated pages of docs/ anew
 	@$(BIN)/python tools/reference.py
 	@$(BIN)/python -m tests.conformance.answers
 	@$(BIN)/python -m tests.infra.pages
 	@$(BIN)/python -m infra.policy.page
+	@$(BIN)/python -m tests.tunestack.test_preflight_page
+	@$(BIN)/python -m tests.tunestack.memory_table
 
 clean:  ## remove what set-up and runs left in the checkout; the cache stays
 	@rm -rf .venv .localcloud build
