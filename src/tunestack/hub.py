@@ -121,7 +121,8 @@ def refused(name: str, revision: str | None, error: Exception, file: str = "") -
         return NotConfigured(f"data set '{name}' is gated, and the hub did not let us in", fix=fix)
     if isinstance(error, errors.RevisionNotFoundError):
         return UsageError(
-            f"data set '{name}' has no revision '{revision}'", fix=f"Its branches, tags and commits are at {page}/tree"
+            f"data set '{name}' has no revision '{revision or 'main'}'",
+            fix=f"Its branches, tags and commits are at {page}/tree",
         )
     if isinstance(error, errors.RepositoryNotFoundError):
         return NotConfigured(
