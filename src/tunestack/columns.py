@@ -28,17 +28,11 @@ def mapped(table: pyarrow.RecordBatch, found: Format) -> tuple[pyarrow.RecordBat
         return None
     messages, good = made
     if not good.all():
-        keep = pyarrow_array(good)
+        keep = _array(good)
         table, messages = table.filter(keep), messages.filter(keep)
     prompts = _prompts(table, found, messages)
     ids = _ids(table, found, prompts)
     return _record([prompts, ids, messages]), (None if good.all() else good)
-
-
-def pyarrow_array(values: Any) -> Any:
-    import pyarrow
-
-    return pyarrow.array(values)
 
 
 def _record(arrays: list[Any]) -> Any:
@@ -163,6 +157,12 @@ def _lists(offsets: Any, contents: Any, roles: Any) -> Any:
 
     turns = pyarrow.StructArray.from_arrays([contents, roles], ["content", "role"])
     return pyarrow.ListArray.from_arrays(pyarrow.array(offsets, pyarrow.int32()), turns)
+
+
+def _array(values: Any) -> Any:
+    import pyarrow
+
+    return pyarrow.array(values)
 
 
 def _prompts(table: pyarrow.RecordBatch, found: Format, messages: Any) -> Any:
