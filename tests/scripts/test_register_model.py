@@ -286,6 +286,19 @@ def test_killed_in_the_middle_the_next_run_completes_it(
     assert registered(stack, script(*line).handle)["tags"]["gate"] == "passed"
 
 
+@pytest.mark.long
+def test_two_at_once_leave_one_evidence_and_it_is_whole(
+    stack: Stack, script: Script, passed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = ("register_model", "--job", passed, "--name", "both")
+    handle = script(*line).handle
+    monkeypatch.setattr("tunestack.registration.find", lambda connection, found: False)
+    second = script(*line)
+    assert second.handle == handle
+    assert "was made meanwhile by somebody else, and stays" in second.err
+    assert script("deploy_model", "--model", handle, "--slot", "green", "--dry-run").code == 0
+
+
 def test_a_full_disk_leaves_nothing_half_done(
     stack: Stack, script: Script, passed: str, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
