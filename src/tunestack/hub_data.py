@@ -46,14 +46,22 @@ class HubData:
 def open_data(name: str, revision: str | None, subset: str | None, found: Format) -> HubData:
     """Find the data set and the files of each split; no row is read yet."""
     repository = hub.repository(name, revision)
-    named, notes = hub_layout.named(repository, subset), []
+    notes: list[str] = []
+    named: hub_layout.Named = {}
+    unnamed: UsageError | None = None
+    try:
+        named = hub_layout.named(repository, subset)
+    except UsageError as error:  # of a subset, which only the conversion may know
+        unnamed = error
     if not _is_parquet(named):
         made = hub.converted(name) if revision in _MAIN else None
         parts = hub_layout.of_conversion(made, subset) if made else {}
         if made and parts and not any(split.startswith("partial-") for split in parts):
             notes.append(f"data set '{name}' is read from the hub's own conversion to Parquet, at {made.commit[:12]}")
             repository, named = made, parts
-        else:
+        elif unnamed is not None:
+            raise unnamed
+        elif any(named.values()):
             size = sum(repository.files[file] for files in named.values() for file in files)
             notes.append(f"data set '{name}' is no Parquet: all {size / 1e6:,.0f} MB of it are fetched")
     if not any(named.values()):

@@ -207,6 +207,18 @@ def test_a_data_set_of_other_files_is_read_from_the_conversion_of_the_hub(served
         assert len(prompts(again, "all")) == 50
 
 
+def test_a_subset_that_only_the_conversion_knows_is_read_from_there(served):
+    repo = served.add(NAME, {"rows.jsonl": b"{}\n", "load.py": b""})
+    repo.refs[hub.CONVERTED] = "c" * 40
+    repo.commits["c" * 40] = {
+        f"{subset}/train/0000.parquet": parquet_bytes(chats(subset, 5, 1)) for subset in ("english", "german")
+    }
+    with sources.open(data(100, splits=None, subset="german")) as tables:
+        assert prompts(tables, "all")[0] == "german 0"
+    with pytest.raises(UsageError, match="has 2 subsets and none is named"):
+        sources.open(data(100, splits=None))
+
+
 def test_a_data_set_without_conversion_is_fetched_whole_and_it_says_so(served):
     line = b'{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}\n'
     served.add(NAME, {"train.jsonl": line * 40, "test.jsonl": line * 10})
