@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     import numpy
     import pyarrow
 
-# Published forms of keys. No pattern may begin with a repetition: RE2 scans all text once for all of them.
-PATTERNS: Mapping[str, str] = {
-    "AWS access key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
-    "Azure storage key": r"AccountKey=[A-Za-z0-9+/]{86}==",
-    "GitHub token": r"\bgh[opsur]_[A-Za-z0-9]{36}",
-    "Google API key": r"\bAIza[0-9A-Za-z_-]{35}",
-    "Hugging Face token": r"\bhf_[A-Za-z0-9]{34}",
-    "JSON web token": r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
-    "OpenAI key": r"\bsk-(?:proj-)?[A-Za-z0-9_-]{32,}",
-    "private key": r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----",
-    "Slack token": r"\bxox[abeoprs]-[0-9A-Za-z-]{10,}",
-}
 EMAIL = "e-mail address"
-_EMAIL = r"[A-Za-z0-9]@[A-Za-z0-9][A-Za-z0-9-]*(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}"
-_ANY = "|".join([*PATTERNS.values(), _EMAIL])
-_KINDS = {kind: re.compile(pattern, re.ASCII) for kind, pattern in {**PATTERNS, EMAIL: _EMAIL}.items()}
+# Published forms of keys, each with a text that all of that form hold: to look for that first is far quicker.
+PATTERNS: Mapping[str, tuple[str, str]] = {
+    "AWS access key": ("IA", r"(?:AKIA|ASIA)[0-9A-Z]{16}"),
+    "Azure storage key": ("AccountKey=", r"AccountKey=[A-Za-z0-9+/]{86}=="),
+    "GitHub token": ("gh", r"gh[opsur]_[A-Za-z0-9]{36}"),
+    "Google API key": ("AIza", r"AIza[0-9A-Za-z_-]{35}"),
+    "Hugging Face token": ("hf_", r"hf_[A-Za-z0-9]{34}"),
+    "JSON web token": ("eyJ", r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
+    "OpenAI key": ("sk-", r"\bsk-(?:proj-)?[A-Za-z0-9_-]{32,}"),
+    "private key": ("PRIVATE KEY", r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----"),
+    "Slack token": ("xox", r"xox[abeoprs]-[0-9A-Za-z-]{10,}"),
+    EMAIL: ("@", r"[A-Za-z0-9]@[A-Za-z0-9][A-Za-z0-9-]*(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}"),
+}
+_ANY = "|".join(pattern for _, pattern in PATTERNS.values())
+_KINDS = {kind: (literal, re.compile(pattern, re.ASCII)) for kind, (literal, pattern) in PATTERNS.items()}
 
 
 def suspected(contents: pyarrow.Array) -> numpy.ndarray[Any, Any]:
@@ -41,4 +41,4 @@ def suspected(contents: pyarrow.Array) -> numpy.ndarray[Any, Any]:
 
 def kinds(text: str) -> list[str]:
     """What stands in a text, by kind."""
-    return [kind for kind, pattern in _KINDS.items() if pattern.search(text)]
+    return [kind for kind, (literal, pattern) in _KINDS.items() if literal in text and pattern.search(text)]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
+import threading
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
-# Pieces that may wait to be written: some MB, after which the writer is waited for.
-_WAITING = 4
+# Bytes that may wait to be written, after which the writer is waited for.
+_WAITING = 16 * 2**20
 
 
 class LineFile:
@@ -17,34 +17,50 @@ class LineFile:
 
     def __init__(self, file: Path, *, hashed: bool = True) -> None:
         self.rows = 0
-        self._hashed = hashed
-        self._file = file.open("wb", buffering=2**20)
-        self._digest = hashlib.sha256()
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="lines")
-        self._pieces: deque[Future[None]] = deque()
+        self._file = file.open("wb", buffering=2**18)
+        self._hashed, self._digest = hashed, hashlib.sha256()
+        self._pieces: SimpleQueue[bytes | None] = SimpleQueue()
+        self._waiting, self._drained = 0, threading.Condition()
+        self._failed: OSError | None = None
+        self._writer = threading.Thread(target=self._run, name=f"write {file.name}", daemon=True)
+        self._writer.start()
 
     def write(self, lines: Sequence[bytes]) -> None:
         """Append lines, each with its newline. What failed to be written is raised here or by `close`."""
         if not lines:
             return
+        if self._failed:
+            raise self._failed
         self.rows += len(lines)
-        self._pieces.append(self._writer.submit(self._put, b"".join(lines)))
-        while self._pieces and (len(self._pieces) > _WAITING or self._pieces[0].done()):
-            self._pieces.popleft().result()
+        piece = b"".join(lines)
+        with self._drained:
+            self._drained.wait_for(lambda: self._waiting < _WAITING)
+            self._waiting += len(piece)
+        self._pieces.put(piece)
 
-    def _put(self, content: bytes) -> None:
-        self._file.write(content)
-        if self._hashed:
-            self._digest.update(content)
+    def _run(self) -> None:
+        while (piece := self._pieces.get()) is not None:
+            try:
+                if not self._failed:
+                    self._file.write(piece)
+                    if self._hashed:
+                        self._digest.update(piece)
+            except OSError as error:
+                self._failed = error
+            with self._drained:
+                self._waiting -= len(piece)
+                self._drained.notify()
 
     @property
     def sha256(self) -> str:
         return self._digest.hexdigest()
 
     def close(self) -> None:
+        self._pieces.put(None)
+        self._writer.join()
         try:
-            self._writer.shutdown()
-            for piece in self._pieces:
-                piece.result()
-        finally:
             self._file.close()
+        except OSError as error:
+            self._failed = self._failed or error
+        if self._failed:
+            raise self._failed
