@@ -105,7 +105,7 @@ def _pipeline(nodes: Callable[..., dict[str, Any]], head: Head, assets: Mapping[
     from azure.ai.ml import Input
     from azure.ai.ml.dsl import pipeline
 
-    # The SDK takes a pipeline's inputs from the function's signature, refuses `**inputs`, and reads annotations as types.
+    # The SDK takes a pipeline's inputs from the signature, refuses `**inputs`, and reads annotations as types.
     nodes.__annotations__.clear()
     named = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in assets]
     nodes.__signature__ = Signature(named)  # type: ignore[attr-defined]
