@@ -240,7 +240,7 @@ def _choose_device() -> torch.device:
 
     if torch.cuda.is_available():
         return torch.device("cuda")
-    say(f"This machine has no GPU: training on the CPU with {torch.get_num_threads()} threads, where Azure would refuse.")
+    say(f"This machine has no GPU: training on its CPU with {torch.get_num_threads()} threads. Azure would refuse.")
     return torch.device("cpu")
 
 
