@@ -250,3 +250,18 @@ def _grow(weights: Path, size: int) -> None:
     table = tensors["model.embed_tokens.weight"]
     tensors["model.embed_tokens.weight"] = np.vstack([table, table[: size - len(table)]])
     save_file(tensors, weights, metadata={"format": "pt"})
+
+
+def test_rows_that_only_the_base_reads_are_left_out_and_counted(
+    evaluate: Evaluate, tmp_path: Path, tiny_models: dict[str, Path]
+) -> None:
+    picky = Path(shutil.copytree(tiny_models["tuned"], tmp_path / "picky"))
+    file = picky / "data" / "tokenizer" / "tokenizer_config.json"
+    settings = json.loads(file.read_text())
+    settings["chat_template"] = (
+        "{% if messages | length > 3 %}{{ raise_exception('too many turns') }}{% endif %}" + settings["chat_template"]
+    )
+    file.write_text(json.dumps(settings))
+    found = evaluate(tuned_model=picky)
+    assert found["test"]["skipped"] == {"that the tuned model does not read whole": 2}
+    assert found["test"]["rows"] == found["gain"]["rows"] == 10

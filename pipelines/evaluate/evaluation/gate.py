@@ -75,6 +75,9 @@ def compared(
     base, tuned = models["base"], models["tuned"]
     gain = compare(base.test, tuned.test, clusters)
     regression = compare(tuned.questions, base.questions, subjects)
+    for comparison, file in ((gain, settings.test_file), (regression, questions_file)):
+        if not comparison.lines:
+            raise Refusal(f"Base and tuned model share no row of '{file.name}' that both read whole.")
     over_serving = compare(models["serving"].test, tuned.test, clusters) if "serving" in models else None
     intervals = gain.interval(settings.seed), regression.interval(settings.seed)
     return Found(

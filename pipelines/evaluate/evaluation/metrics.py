@@ -50,6 +50,9 @@ def as_metrics(
 ) -> dict[str, Any]:
     """The whole document; docs/evaluation.md says what each figure means."""
     base = models["base"]
+    alone = len(base.test.encoded) - len(found.gain.lines)
+    if alone:
+        skipped = skipped + Counter({"that the tuned model does not read whole": alone})
     metrics: dict[str, Any] = {
         "schema": SCHEMA,
         "verdict": found.verdict.verdict,
