@@ -61,5 +61,5 @@ def _signed(model: RegistryId) -> tuple[str, str]:
     body: dict[str, Any] = {"assetId": str(model), "blobUri": uri}
     answer = arm.post(f"{base}/datarefs/{model.name}/versions/{model.version}", _VERSION, body)
     reference = answer["blobReferenceForConsumption"]
-    path = urlsplit(uri).path.strip("/").partition("/")[2]
+    path = urlsplit(uri).path.strip("/").partition("/")[2] if uri.startswith("https://") else ""
     return path, str((reference.get("credential") or {}).get("sasUri") or reference["blobUri"])

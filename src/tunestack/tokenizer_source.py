@@ -1,4 +1,4 @@
-"""Finds the tokenizer of a recipe's base model: where it is named, in the registry, on the hub; kept once it was found.
+"""Finds the tokenizer of a recipe's base model: where it is named, in its registry, or on the hub.
 
 Only the few files of a tokenizer travel, never weights. Where none can be had, it says why and returns None: whoever
 counts tokens then estimates.
@@ -42,7 +42,11 @@ def find(found: Recipe | None, named: str | None) -> ChatTokenizer | None:
     if found is None:
         return None
     try:
-        return ChatTokenizer(_of_model(found.model), str(found.model), config, limit)
+        if isinstance(found.model, HubId):
+            return ChatTokenizer(_of_hub(found.model.id), str(found.model), config, limit)
+        with tempfile.TemporaryDirectory() as folder:
+            _fetch(found.model, Path(folder))
+            return ChatTokenizer(Path(folder), str(found.model), config, limit)
     except (TunestackError, OSError) as error:
         note(f"the tokenizer of '{found.base_model}' cannot be had, tokens are estimated: {error}")
         return None
@@ -60,31 +64,17 @@ def _finetune_config(found: Recipe | None) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else {}
 
 
-def _of_model(model: RegistryId | HubId) -> Path:
-    if isinstance(model, HubId):
-        return _of_hub(model.id)
-    if model.is_label:
-        raise UsageError(f"'{model}' names no version", fix="Name one, or give --tokenizer")
-    kept = _cache() / "registries" / model.registry / model.name / model.version
-    if kept.is_dir():
-        return kept
-    problems = []
-    if _has_login():
-        from tunestack.registry_files import download
+def _fetch(model: RegistryId, folder: Path) -> None:
+    """From the registry, each time: what it answers depends on the cloud that is asked."""
+    from tunestack.registry_files import download
 
-        try:
-            return _keep(kept, lambda folder: download(model, folder))
-        except TunestackError as error:
-            problems.append(str(error))
-    else:
-        problems.append("there is no login for the registry")
     on_hub = azure_facts.facts()["architectures"].get(model.name, {}).get("hub")
-    if on_hub is None:
-        raise UsageError(*problems, fix="Give it with --tokenizer")
-    try:
-        return _of_hub(str(on_hub))
-    except TunestackError as error:
-        raise UsageError(*problems, *error.problems, fix="Log in with az login, or give it with --tokenizer") from error
+    instead = f"Give it with --tokenizer {on_hub or 'PLACE'}"
+    if model.is_label:
+        raise UsageError("its version is not named", fix=instead)
+    if not _has_login():
+        raise UsageError("there is no login for the registry", fix=f"Log in with az login. {instead}")
+    download(model, folder)
 
 
 def _of_hub(name: str) -> Path:
@@ -92,7 +82,7 @@ def _of_hub(name: str) -> Path:
     if name.count("/") != 1:
         raise UsageError(f"'{name}' is no folder with a tokenizer, and no OWNER/NAME of the hub")
     kept = _cache() / "hub" / name
-    return kept if kept.is_dir() else _keep(kept, lambda folder: _download(name, folder))
+    return kept if _is_kept(kept) else _keep(kept, lambda folder: _download(name, folder))
 
 
 def _download(name: str, folder: Path) -> None:
@@ -118,9 +108,14 @@ def _keep(kept: Path, fetch: Callable[[Path], None]) -> Path:
     with _fresh(kept) as folder:
         fetch(folder)
         folder.chmod(0o755)
-        if not kept.is_dir():
+        if not _is_kept(kept):
+            shutil.rmtree(kept, ignore_errors=True)
             os.rename(folder, kept)
     return kept
+
+
+def _is_kept(folder: Path) -> bool:
+    return (folder / FILES[0]).is_file()
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from localcloud.services.ml.assets import in_view, newest_first
 from localcloud.services.ml.ids import PROVIDER
 from localcloud.services.ml.registries import find_registry
 from localcloud.services.ml.registry_assets import RegistryModels
+from localcloud.services.ml.registry_files import CatalogFiles
 from localcloud.store import Body
 
 _REGISTRY = (
@@ -44,7 +45,7 @@ def routes(cloud: Cloud) -> list[Route]:
     found += [
         route(f"{_REGISTRY}/import", ["POST"], service.own("import_asset")),
         route(f"{_REGISTRY}/tempdatarefs/{{name}}/versions/{{version}}", ["PUT"], service.own("start_upload")),
-        route(f"{_REGISTRY}/datarefs/{{name}}/versions/{{version}}", ["POST"], service.own("data_reference")),
+        route(f"{_REGISTRY}/datarefs/{{name}}/versions/{{version}}", ["POST"], service.data_reference),
     ]
     return found
 
@@ -57,7 +58,7 @@ class Registry:
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
-        self._models = RegistryModels(cloud)
+        self._models, self._files = RegistryModels(cloud), CatalogFiles(cloud)
 
     def own(self, name: str) -> Handler:
         """What only a registry of one's own can do; the catalog's refuse it."""
@@ -69,6 +70,13 @@ class Registry:
             return found
 
         return answer
+
+    async def data_reference(self, request: Request) -> Response:
+        """Where the files of a model can be read: of one's own registry, or of the catalog's."""
+        if find_registry(self._cloud, request.path_params["registry"]) is None:
+            self._registry(request)
+            return await self._files.data_reference(request)
+        return await self._models.data_reference(request)
 
     def put_version(self, kind: str) -> Handler:
         async def answer(request: Request) -> Response:
