@@ -148,7 +148,7 @@ def _report(error: BaseException) -> int:
     for line in error.details:
         note(f"  | {line}")
     for problem in error.problems:
-        note(f"error: {problem}" + (f". {error.fix}" if error.fix and problem is error.problems[-1] else ""))
+        note(f"error: {problem}" + (error.advice if problem is error.problems[-1] else ""))
     return error.code
 
 

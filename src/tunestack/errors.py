@@ -27,8 +27,14 @@ class TunestackError(Exception):
         self.details = tuple(details)
 
     def __str__(self) -> str:
-        said = "; ".join(self.problems)
-        return f"{said}. {self.fix}" if self.fix else said
+        return "; ".join(self.problems) + self.advice
+
+    @property
+    def advice(self) -> str:
+        """The fix as the sentence behind the last problem, which may end with a question of its own."""
+        if not self.fix:
+            return ""
+        return f" {self.fix}" if self.problems and self.problems[-1].endswith((".", "?", "!")) else f". {self.fix}"
 
 
 class CloudError(TunestackError):

@@ -93,6 +93,7 @@ class Range:
             "hours": [round(hour, 2) for hour in self.hours],
             "dollars": list(self.dollars),
             "parts": [part.record for part in self.parts],
+            "text": self.text,
         }
 
 
@@ -194,7 +195,8 @@ def _train(
     ]
     said = (
         f"{trained:,} rows in {steps:,} steps ({work.source}), {_tokens(work)}, "
-        f"{least if least == most else f'{least} to {most}'} operations per weight and token, {WORST_USE:.0%} to {BEST_USE:.0%} of {peak:,.0f} teraflops, "
+        f"{least if least == most else f'{least} to {most}'} operations per weight and token, "
+        f"{WORST_USE:.0%} to {BEST_USE:.0%} of {peak:,.0f} teraflops, "
         f"{evaluated:,} rows of validation, {AROUND[0]:g} to {AROUND[1]:g} hours around it"
     )
     if run.stage in (3, None):

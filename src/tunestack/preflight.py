@@ -7,7 +7,7 @@ a reason; a warning does not. What could not be asked is listed and never counts
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -16,7 +16,19 @@ from tunestack import azure_facts
 from tunestack.errors import GateSaidNo, TunestackError, UsageError, did_you_mean
 from tunestack.preflight_subject import BLOCKING, Finding, Subject
 
-__all__ = ["COLUMNS", "Check", "Finding", "Report", "Subject", "accepted", "asked", "checks", "refuse", "run", "show"]
+__all__ = [
+    "Check",
+    "Finding",
+    "Report",
+    "Subject",
+    "accepted",
+    "asked",
+    "checks",
+    "refuse",
+    "run",
+    "show",
+    "show_exceptions",
+]
 
 COLUMNS = ("check", "verdict", "reason", "fix")
 LONGEST_TAG = 256
@@ -178,17 +190,40 @@ def asked(check: Check, subject: Subject) -> Finding:
 
 def show(report: Report) -> None:
     """The table, then what it rests on, on stderr."""
-    from tunestack import cli, tables
+    from tunestack import cli
 
-    rows = [(found.check, found.verdict, found.reason, found.fix) for found in report.findings]
-    tables.show("preflight", COLUMNS, rows)
+    _table(report.findings)
     sources = dict.fromkeys(found.source for found in report.findings if found.source)
     cli.note(f"sources: {'; '.join(sources)}")
     for name, one in report.estimate.get("memory", {}).items():
         cli.note(f"memory of {name}, GiB: {one['text']}")
+    _cheaper(report)
+    cli.note(report.summary)
+
+
+def show_exceptions(report: Report, command: str) -> None:
+    """What is not ok, what the run takes, and one line that counts, on stderr; `command` shows the rest."""
+    from tunestack import cli
+
+    _table(found for found in report.findings if found.verdict != "ok")
+    if report.blocking():
+        _cheaper(report)
+    if "text" in report.estimate.get("run", {}):
+        cli.note(f"one run: {report.estimate['run']['text']}")
+    cli.note(f"preflight: {report.summary}; all: {command}")
+
+
+def _table(findings: Iterable[Finding]) -> None:
+    from tunestack import tables
+
+    tables.show("preflight", COLUMNS, [(found.check, found.verdict, found.reason, found.fix) for found in findings])
+
+
+def _cheaper(report: Report) -> None:
+    from tunestack import cli
+
     for text in report.cheaper:
         cli.note(f"instead: {text}")
-    cli.note(report.summary)
 
 
 def accepted(options: argparse.Namespace) -> dict[str, str]:

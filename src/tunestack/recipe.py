@@ -5,6 +5,8 @@ The file's name is the recipe's name. Which machines play the roles `cpu` and `g
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,9 +35,26 @@ def _component(text: str) -> str:
     return text
 
 
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9-]{0,59}", text):
+        raise ValueError(
+            "a recipe is called as its file is, and jobs after it: rename the file to at most 60 letters, digits and "
+            "dashes, a letter first"
+        )
+    return text
+
+
+def _experiment(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}", text):
+        raise ValueError("at most 255 letters, digits, '_', '.' and '-', a letter or digit first")
+    return text
+
+
 def _one_value(value: Any) -> Any:
-    if isinstance(value, (dict, list)):
+    if value is not None and not isinstance(value, (bool, int, float, str)):
         raise ValueError("an input of the component is one text, number, true or false")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("an input of the component is a finite number")
     return value
 
 
@@ -105,7 +124,7 @@ class Recipe(_Strict):
     """
 
     description: str = ""
-    experiment: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=255)
+    experiment: Annotated[str, AfterValidator(_experiment)]
     base_model: Annotated[str, AfterValidator(_base_model)]
     finetune_config: str | None = Field(default=None, min_length=1)
     component: Annotated[str, AfterValidator(_component)]
@@ -115,7 +134,7 @@ class Recipe(_Strict):
     optimization: dict[str, ComponentInput] = {}
     evaluation: Evaluation = Evaluation()
     budget: float | None = Field(default=None, gt=0)
-    name: str = Field(pattern=r"^[a-zA-Z][a-zA-Z0-9-]*$", max_length=60, exclude=True)
+    name: Annotated[str, AfterValidator(_name)] = Field(exclude=True)
     folder: Path = Field(default=Path("."), exclude=True)
 
     @property

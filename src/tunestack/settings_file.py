@@ -63,6 +63,8 @@ def mapping(file: Path, what: str) -> dict[str, Any]:
         raise UsageError(f"{what} '{file}': {error}", fix="Keep the one that is meant") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"{what} '{file}' cannot be read: {' '.join(str(error).split())}") from error
+    if content is None:
+        raise UsageError(f"{what} '{file}' is empty")
     if not isinstance(content, dict):
         raise UsageError(f"{what} '{file}' is not a mapping of keys to values")
     return content
@@ -97,7 +99,14 @@ def _problem(model: type[BaseModel], found: Any, what: str, places: Mapping[str,
     if found["type"] == "missing":
         return f"{what} lacks the key '{place}'"
     said = found["msg"].removeprefix("Value error, ")
+    if found["type"] in ("model_type", "dict_type"):
+        said = f"it is a section, whose keys are given one by one{_such_as(model, known)}"
     return f"{what}: '{place}' cannot be {found['input']!r}: {said}" if place else f"{what}: {said}"
+
+
+def _such_as(model: type[BaseModel], place: Sequence[str]) -> str:
+    names = _keys(model, [*place, ""])
+    return f", such as '{'.'.join(place)}.{names[0]}'" if names else ""
 
 
 def _along(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def _new(
 ) -> cli.Result:
     report = preflight.run(preflight_inputs.of_submission(found, data, connection, places.serve, options.deployment))
     plan = finetune.accepted(plan, report.accepted(taken_on))
-    preflight.show(report)
+    preflight.show_exceptions(report, _preflight_command(options))
     job_report.show_plan(plan)
     for note in plan.notes:
         cli.note(note)
@@ -122,6 +123,16 @@ def _new(
     result, verdict = watched(connection, history, plan.name, options)
     verdict.require(shown=shown(result, options))
     return result
+
+
+def _preflight_command(options: argparse.Namespace) -> str:
+    """The line that shows every check of this submission."""
+    words = ["scripts/preflight.py", "--recipe", str(options.recipe), "--data", str(options.data)]
+    words += [word for setting in options.settings for word in ("--set", setting)]
+    for name in ("deployment", "outputs", "subscription", "resource_group", "workspace_name"):
+        if getattr(options, name):
+            words += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
+    return shlex.join(words)
 
 
 def _known(

@@ -56,6 +56,7 @@ def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(submit, stack: Sta
     assert record["inputs"]["number_of_gpu_to_use_finetuning"] == "1"
     assert {"recipe", "base_model", "component", "data", "data_hash", "commit", "stack"} <= set(record["tags"])
     assert "recipe wins" in ended.err
+    assert f"all: scripts/preflight.py --recipe {RECIPE} --data " in ended.err
     assert stack.cloud.arm("GET", f"{stack.workspace}/jobs?api-version=2024-01-01-preview")["value"] == []
 
 

@@ -52,6 +52,11 @@ def test_every_problem_is_a_line_of_its_own_and_the_fix_comes_last(capsys):
     assert said.err.splitlines()[1:] == ["error: one", "error: two. Do this"]
 
 
+def test_a_fix_behind_a_question_is_a_sentence_of_its_own(capsys):
+    assert run(UsageError("no 'a'; did you mean 'b'?", fix="Do this")) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "error: no 'a'; did you mean 'b'? Do this"
+
+
 def test_an_error_has_no_traceback_without_debug(capsys):
     assert run(ZeroDivisionError("division by zero")) == 1
     assert "Traceback" not in capsys.readouterr().err

@@ -252,6 +252,20 @@ def test_a_warning_and_what_was_not_asked_do_not_block_but_are_said() -> None:
     assert found.summary == "2 checks: 1 warning; not asked: b"
 
 
+def test_a_submission_shows_what_is_not_ok_what_it_costs_and_where_the_rest_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = preflight.run(offline())
+    preflight.show_exceptions(found, "scripts/preflight.py --recipe r.yml")
+    said = capsys.readouterr().err
+    shown = {line.split("│")[1].strip() for line in said.splitlines() if line.startswith("│")} - {""}
+    assert shown == {one.check for one in found.findings if one.verdict != "ok"}
+    assert "one run: 9,353 steps" in said
+    assert said.splitlines()[-1] == f"preflight: {found.summary}; all: scripts/preflight.py --recipe r.yml"
+    preflight.show_exceptions(report(Finding("a", "ok", "")), "x")
+    assert capsys.readouterr().err == "preflight: 1 checks: 1 ok; all: x\n"
+
+
 def test_with_cloud_and_data_at_hand_not_asked_counts_as_unknown() -> None:
     never = preflight.Check("x", "", lambda subject: Finding("x", "not asked", "no idea"))
     assert preflight.asked(never, offline()).verdict == "not asked"

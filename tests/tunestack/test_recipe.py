@@ -124,6 +124,10 @@ def test_a_model_of_the_hub_needs_its_finetune_config(tmp_path):
         ("optimization: {compute_finetune: x}", "say it under 'compute'"),
         ("training: {test_file_path: x}", "under 'data'"),
         ("training: {seed: [1, 2]}", r"'training.seed' cannot be \[1, 2\]: an input .* is one text, number"),
+        ("training: {learning_rate: 1e400}", "'training.learning_rate' cannot be inf: .* finite number"),
+        ("training: {seed: 2026-01-01}", "'training.seed' cannot be .*: an input .* is one text, number"),
+        ("training: 3", "'training' cannot be 3: it is a section, whose keys are given one by one$"),
+        ("evaluation: 3", "one by one, such as 'evaluation.min_gain'"),
         ("evaluation: {min_gain: -1}", "'evaluation.min_gain' cannot be -1"),
         ("evaluation: {min_gain: .nan}", "'evaluation.min_gain' cannot be nan"),
         ("evaluation: {min_clusters: 1}", "'evaluation.min_clusters' cannot be 1"),
@@ -167,7 +171,16 @@ def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path):
     assert "key 'experiment' stands twice, in line 2 and in line 7" in found
 
 
-@pytest.mark.parametrize(("text", "said"), [("- a\n", "not a mapping"), ("a: [\n", "cannot be read")])
+@pytest.mark.parametrize("name", ["1digit", "ünï", "a b", "x" * 61])
+def test_a_file_whose_name_cannot_name_a_job_is_refused_with_what_can(tmp_path, name):
+    (tmp_path / f"{name}.yml").write_text(GOOD)
+    with pytest.raises(UsageError, match="rename the file to at most 60 letters, digits and dashes"):
+        recipe.read(tmp_path / f"{name}.yml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("- a\n", "not a mapping"), ("a: [\n", "cannot be read"), ("# nothing\n", "is empty")]
+)
 def test_what_is_no_yaml_mapping_is_said_so(tmp_path, text, said):
     assert said in problems(tmp_path, text)[0]
 
