@@ -60,6 +60,7 @@ class Connection:
         self.workspace = workspace
         self._endpoint = endpoint or workspace.endpoint_name
         self._given_arm = arm
+        self._containers: dict[tuple[str, str], Any] = {}
 
     @cached_property
     def credential(self) -> TokenCredential:
@@ -112,6 +113,14 @@ class Connection:
             return MLClient(self.credential, registry_name=name, enable_telemetry=False)
         except ResourceNotFoundError as error:
             raise UsageError(f"registry '{name}' does not exist") from error
+
+    def container(self, host: str, name: str) -> Any:
+        """The client of a blob container, the same each time: a new one would shake hands anew."""
+        from azure.storage.blob import ContainerClient
+
+        if (host, name) not in self._containers:
+            self._containers[host, name] = ContainerClient(host, name, credential=self.credential)
+        return self._containers[host, name]
 
     @property
     def endpoint(self) -> str:

@@ -84,7 +84,7 @@ def folder(connection: Connection, uri: str) -> Folder:
     if not container:
         raise CloudError(f"datastore '{name}' is of type '{store.get('datastoreType')}' and holds no blobs")
     host = f"https://{store['accountName']}.blob.{store.get('endpoint') or 'core.windows.net'}"
-    return Folder(uri.rstrip("/"), found["path"].strip("/"), _container(host, container, connection.credential))
+    return Folder(uri.rstrip("/"), found["path"].strip("/"), connection.container(host, container))
 
 
 def own_folder(connection: Connection, path: str) -> Folder:
@@ -129,12 +129,6 @@ def registry_model(connection: Connection, registry: str, name: str, version: st
 
     inside = unquote(urlsplit(found.path).path).strip("/").partition("/")[2]
     return found, Folder(str(found.path), inside, ContainerClient.from_container_url(signed))
-
-
-def _container(host: str, container: str, credential: Any) -> Any:
-    from azure.storage.blob import ContainerClient
-
-    return ContainerClient(host, container, credential=credential)
 
 
 def _is_marker(blob: Any) -> bool:

@@ -193,6 +193,7 @@ def test_figures_are_refused(stack: Stack, script: Script, jobs: Jobs, case: str
 # -- the model
 
 
+@pytest.mark.long
 def test_a_model_that_cannot_serve_is_refused(stack: Stack, script: Script, jobs: Jobs) -> None:
     said = script("register_model", "--job", run(jobs, FineTune(model={"README": "x"}))).failed(2)
     assert "has no file 'MLmodel'" in said
@@ -206,6 +207,7 @@ def test_a_job_without_a_model_is_refused(stack: Stack, script: Script, jobs: Jo
     assert "has no output 'trained_model'" in script("register_model", "--job", name).failed(2)
 
 
+@pytest.mark.long
 def test_a_job_without_lineage_needs_a_name(stack: Stack, script: Script, jobs: Jobs) -> None:
     name = run(jobs, FineTune(tags={"test_hash": TAGS["test_hash"]}))
     said = script("register_model", "--job", name).failed(2)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tunestack import caller, stored_files
+from tunestack.connect import Connection
 from tunestack.errors import CloudError, UsageError
 
 LONG = "azureml://subscriptions/s/resourcegroups/g/workspaces/w/datastores/store/paths/a/b/"
@@ -27,7 +28,10 @@ class Cloud:
         self.body = {"properties": {"mlFlowTrackingUri": "azureml://eastus.api.azureml.ms/mlflow"}}
         self.credential = SimpleNamespace(get_token=lambda scope: SimpleNamespace(token=outputs or ""))
         self.asked: list[str] = []
+        self._containers: dict[Any, Any] = {}
         self._store, self._outputs = store or STORE, outputs or {}
+
+    container = Connection.container
 
     @property
     def arm(self) -> Any:
