@@ -68,7 +68,7 @@ class DigestSet:
         shelves = firsts >> numpy.uint64(_SHIFT)
         for number in numpy.unique(shelves).tolist():
             chosen = numpy.flatnonzero(shelves == number)
-            found[chosen] = _within(*self._shelves[number], firsts[chosen], seconds[chosen])
+            found[chosen] = _within(self._shelves[number], firsts[chosen], seconds[chosen])
         return found
 
     def _put_away(self) -> None:
@@ -96,10 +96,11 @@ def _halves(digests: Sequence[bytes]) -> tuple[Halves, Halves]:
     return both[:, 0].copy(), both[:, 1].copy()
 
 
-def _within(ours: Halves, our_seconds: Halves, firsts: Halves, seconds: Halves) -> Mask:
+def _within(shelf: tuple[Halves, Halves], firsts: Halves, seconds: Halves) -> Mask:
     """Which digests stand on a shelf. Where several on it share a first half they are looked at one by one."""
     import numpy
 
+    ours, our_seconds = shelf
     found: Mask = numpy.zeros(len(firsts), bool)
     if not len(ours):
         return found

@@ -44,9 +44,9 @@ def find(found: Recipe | None, named: str | None) -> ChatTokenizer | None:
     try:
         if isinstance(found.model, HubId):
             return ChatTokenizer(_of_hub(found.model.id), str(found.model), config, limit)
-        with tempfile.TemporaryDirectory() as folder:
-            _fetch(found.model, Path(folder))
-            return ChatTokenizer(Path(folder), str(found.model), config, limit)
+        with tempfile.TemporaryDirectory() as place:
+            _fetch(found.model, Path(place))
+            return ChatTokenizer(Path(place), str(found.model), config, limit)
     except (TunestackError, OSError) as error:
         note(f"the tokenizer of '{found.base_model}' cannot be had, tokens are estimated: {error}")
         return None

@@ -45,7 +45,7 @@ def test_a_tokenizer_travels_without_the_weights_and_is_the_models_own(cloud, ca
     assert names == {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "finetune_config.json"}
     conversation = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
     assert (
-        ChatTokenizer(tmp_path).encode([conversation])[0]
+        ChatTokenizer(tmp_path / "got").encode([conversation])[0]
         == ChatTokenizer(catalog.parent / "weights").encode([conversation])[0]
     )
     accounts = cloud.arm("GET", f"/subscriptions/{SUBSCRIPTION}/resources?api-version=2021-04-01")["value"]
