@@ -35,6 +35,7 @@ class HubData:
     splits: Mapping[str, HubSplit | HubFiles]
     notes: Sequence[str]
     folder: PartialFolder
+    licence: str | None = None  # as the data set's page names it, e.g. `mit`
 
     def close(self, is_done: bool) -> None:
         """Close what is open; what was fetched is deleted when all is done, else kept for the next run."""
@@ -72,7 +73,9 @@ def open_data(name: str, revision: str | None, subset: str | None, found: Format
     folder = PartialFolder(name, repository.commit)
     kind: Any = HubSplit if _is_parquet(named) else HubFiles
     splits = {split: kind(split, repository, list(files), found, folder) for split, files in named.items()}
-    return HubData(f"hub:{name}@{repository.commit}", splits, notes, folder)
+    said = repository.card.get("license")
+    licence = ", ".join(map(str, said)) if isinstance(said, list) else said
+    return HubData(f"hub:{name}@{repository.commit}", splits, notes, folder, licence)
 
 
 @dataclass

@@ -71,8 +71,9 @@ def open(data: Data) -> Tables:
 
     source, found = Source.parse(data.source), Format.of(data.format, data.columns)
     if source.kind == "package":
-        return Tables(data, str(source), source.name, {corpus.PACKAGE: corpus.Corpus()})
+        found_in = {corpus.PACKAGE: corpus.Corpus()}
+        return Tables(data, str(source), source.name, found_in, licence=_package_licence(source.place))
     if source.kind == "path":
         return Tables(data, str(source), source.name, local_data.splits(Path(source.place), found))
     there = hub_data.open_data(source.place, source.version or None, data.subset, found)
-    return Tables(data, there.source, source.name, there.splits, there.notes, there.close)
+    return Tables(data, there.source, source.name, there.splits, there.notes, there.close, there.licence)

@@ -63,8 +63,9 @@ class Tables:
         found: Mapping[str, Split],
         notes: Sequence[str] = (),
         close: Callable[[bool], None] = lambda is_done: None,
+        licence: str | None = None,
     ) -> None:
-        self.source, self.name = source, name
+        self.source, self.name, self.licence = source, name, licence
         self.notes: list[str] = list(notes)
         self._data, self._close = data, close
         self._format = Format.of(data.format, data.columns)
