@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,3 +78,11 @@ def open(data: Data) -> Tables:
         return Tables(data, str(source), source.name, local_data.splits(Path(source.place), found))
     there = hub_data.open_data(source.place, source.version or None, data.subset, found)
     return Tables(data, there.source, source.name, there.splits, there.notes, there.close, there.licence)
+
+
+def _package_licence(name: str) -> str | None:
+    """As the package's own metadata says it."""
+    found = metadata.metadata(name)
+    classified = [text.rsplit(" :: ", 1)[-1] for text in found.get_all("Classifier") or () if "License" in text]
+    said = [text for text in (found.get("License-Expression"), found.get("License"), *classified) if text]
+    return said[0] if said else None
