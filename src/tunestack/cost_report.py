@@ -124,7 +124,8 @@ def fine_tune(file: Path, settings: Sequence[str], dials: dict[str, Any], prices
     span = of_recipe(found, machines, rows)
     name = f"one fine-tune of {found.name}"
     if isinstance(span, str):
-        return Line(name, "fine-tune", None, None, None, f"price unknown: {span}")
+        hint = "" if rows else "; --rows says how many rows it trains on"
+        return Line(name, "fine-tune", None, None, None, f"price unknown: {span}{hint}")
     note = f"{span.dollars[0]:,.2f} to {span.dollars[1]:,.2f}, counted at the most; {span.assumes}"
     return Line(name, "fine-tune", 0.0, machines.gpu.dollars if machines.gpu else None, span.dollars[1], note)
 

@@ -243,7 +243,7 @@ def _work(recipe: Recipe, run: Training, rows: int | None, data: DataFolder | No
         return Work(rows, filled, round(rows * part), recipe.evaluation.max_rows, "--rows")
     whole = azure_facts.facts()["rows"].get(recipe.data.source.partition("@")[0])
     if whole is None:
-        return f"how many rows '{recipe.data.source}' has is not known: give --rows"
+        return f"how many rows '{recipe.data.source}' has is not known before they are prepared"
     taken = whole * recipe.data.percent / 100
     return Work(int(taken * (1 - part)), filled, int(taken * part), recipe.evaluation.max_rows, "azure_facts.yml")
 

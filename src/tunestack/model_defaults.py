@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from tunestack import azure_facts
+from tunestack import azure_facts, component_facts, parameters
 from tunestack.recipe import Recipe
 
 
@@ -15,7 +14,10 @@ def of_model(name: str) -> dict[str, Any] | None:
     return dict(found) if found is not None else None
 
 
-def merged(recipe: Recipe, defaults: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The recipe's value where it has one, else the model's; `defaults` of the live registry go before the table's."""
-    base = defaults if defaults is not None else (None if recipe.model.is_hub else of_model(recipe.model.name))
-    return {**(base or {}), **recipe.parameters}
+def merged(recipe: Recipe) -> dict[str, Any]:
+    """The recipe's value where it has one, else the model's. UsageError for a value that the component refuses."""
+    known = component_facts.schema(recipe.pipeline)
+    if known is not None:
+        parameters.merge(recipe.parameters, {}, known.inputs)
+    own = None if recipe.model.is_hub else of_model(recipe.model.name)
+    return {**(own or {}), **recipe.parameters}

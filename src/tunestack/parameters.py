@@ -31,6 +31,21 @@ RESERVED = {
     },
 }
 
+# What transformers, torch, peft or the component end with an error for on the cluster, and the schema lets pass: the
+# least and the most, and whether the least itself may be.
+_LIMITS: Mapping[str, tuple[float, float, bool]] = {
+    "learning_rate": (0, math.inf, False),
+    "gradient_accumulation_steps": (1, math.inf, True),
+    "logging_steps": (1, math.inf, True),
+    "warmup_steps": (0, math.inf, True),
+    "lora_r": (1, math.inf, True),
+    "lora_dropout": (0, 1, True),
+    "weight_decay": (0, math.inf, True),
+    "dataloader_num_workers": (0, math.inf, True),
+    "seed": (0, 2**32 - 1, True),
+}
+
+_NUMBERS = ("integer", "number")
 _ASSETS = frozenset({"uri_file", "uri_folder", "mltable", "mlflow_model", "custom_model", "triton_model"})
 
 
@@ -52,7 +67,7 @@ class Input:
             return "holds a quote or a backslash, which breaks the shell line of the component's step"
         if self.enum and text not in self.enum:
             return f"is not one of {', '.join(self.enum)}"
-        if self.type not in ("integer", "number"):
+        if self.type not in _NUMBERS:
             return ""
         try:
             number = int(text) if self.type == "integer" else float(text)
@@ -133,5 +148,15 @@ def _objection(name: str, value: Any, inputs: Mapping[str, Input]) -> str:
         return f"parameter '{name}' is set by the step itself: {RESERVED[name]}"
     if name not in inputs:
         return f"parameter '{name}' is not an input of the component{did_you_mean(name, inputs)}"
-    found = inputs[name].objection(value)
+    found = inputs[name].objection(value) or (_beyond(name, value) if inputs[name].type in _NUMBERS else "")
     return f"parameter '{name}' cannot be '{as_text(value)}': it {found}" if found else ""
+
+
+def _beyond(name: str, value: Any) -> str:
+    """Why a number that the schema takes ends a run all the same."""
+    if name == "max_steps" and float(value) == 0:
+        return "is -1, for as long as the epochs say, or the steps to train"
+    least, most, itself = _LIMITS.get(name, (-math.inf, math.inf, True))
+    if float(value) < least if itself else float(value) <= least:
+        return f"must be {'at least' if itself else 'above'} {least:g}"
+    return f"must be at most {most:.10g}" if float(value) > most else ""

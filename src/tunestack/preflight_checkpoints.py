@@ -8,7 +8,6 @@ from tunestack.preflight_subject import Finding, Subject
 
 QUOTAS = "Azure's page on quotas of 2026-01-27"
 COST = "See run-cost"
-LONGEST_DAYS, LOW_PRIORITY_DAYS = 21, 7  # a job's life
 GIB = 2**30
 UNSET_LIMIT = 1_000_000  # a tokenizer that says more says nothing: the component takes 512
 
@@ -135,14 +134,10 @@ def warmup(subject: Subject) -> Finding:
 
 
 def interruption(subject: Subject) -> Finding:
-    """A step that Azure stops is run again, from the start unless it may resume; and a job has a longest life."""
-    check, planned, machines, found = "interruption", subject.planned, subject.training, subject.estimate
+    """A step that Azure stops is run again, from the start unless it may resume."""
+    check, planned, machines = "interruption", subject.planned, subject.training
     if machines is None:
         return Finding(check, "unknown", "no dial and no cluster says which machines train", fix="Name it with --stack")
-    days = LOW_PRIORITY_DAYS if machines.is_low_priority else LONGEST_DAYS
-    if isinstance(found, Range) and found.parts[1].hours[1] > 24 * days:
-        said = f"training may take {found.parts[1].hours[1] / 24:.0f} days, and such a job is ended after {days}"
-        return Finding(check, "warning", said, QUOTAS, "Train on fewer rows or more GPUs")
     if machines.is_low_priority and not planned.is_on("resume_from_checkpoint"):
         said = "low priority, and resume_from_checkpoint is off: a step that is stopped begins anew, and is paid twice"
         return Finding(check, "warning", said, SCRIPT, "Say --set training.resume_from_checkpoint=true")

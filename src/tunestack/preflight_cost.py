@@ -12,7 +12,10 @@ def run(subject: Subject) -> Finding:
     """Steps, hours and dollars of one run, evaluation included. The budget is a check of its own."""
     check, found = "run-cost", subject.estimate
     if isinstance(found, str):
-        return Finding(check, "unknown", found, _source(subject), "Add what is missing to azure_facts.yml")
+        fix = "Add what is missing to azure_facts.yml"
+        if subject.data is None:
+            fix = f"Name the prepared data with --data, so that rows are counted; else {fix[0].lower()}{fix[1:]}"
+        return Finding(check, "unknown", found, _source(subject), fix)
     return Finding(check, "ok", f"{found.text}; {found.assumes}", _source(subject))
 
 

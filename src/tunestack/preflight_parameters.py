@@ -6,36 +6,22 @@ Further traps of the training step stand in preflight_optimization.py and prefli
 from __future__ import annotations
 
 from tunestack import azure_facts
-from tunestack.preflight_planned import SCRIPT, Planned
+from tunestack.preflight_planned import SCRIPT
 from tunestack.preflight_subject import Finding, Subject
 
 
 def parameters_accepted(subject: Subject) -> Finding:
-    """Names, types, enums and minima of the schema, and what the scripts refuse beyond it."""
+    """Names, types, enums and minima of the schema, and numbers that end a run although the schema takes them."""
     check, planned = "parameters", subject.planned
     schema = planned.schema
     if schema is None:
         said = f"the inputs of '{subject.recipe.pipeline}' stand not in component_facts.yml"
         return Finding(check, "unknown", said, "component_facts.yml", "Ask online, or take the version of the table")
-    wrong = [*planned.objections, *_refused(planned)]
-    if wrong:
-        return Finding(check, "error", "; ".join(wrong), schema.source, "Change them in the recipe, or with --set")
+    if planned.objections:
+        wrong = "; ".join(planned.objections)
+        return Finding(check, "error", wrong, schema.source, "Change them in the recipe, or with --set")
     count = len(subject.recipe.parameters)
     return Finding(check, "ok", f"the recipe's {count} parameters are inputs with values that may be", schema.source)
-
-
-def _refused(planned: Planned) -> list[str]:
-    """What the schema lets pass and the scripts end with a user error for."""
-    found = []
-    if planned.number("learning_rate", 2e-5) <= 0:
-        found.append(f"parameter 'learning_rate' cannot be '{planned.value('learning_rate', '')}': it must be above 0")
-    if planned.is_on("apply_lora") and planned.number("lora_r", 8) < 1:
-        found.append(f"parameter 'lora_r' cannot be '{planned.value('lora_r', '')}': a rank is at least 1")
-    if planned.number("max_steps", -1) == 0:
-        found.append("parameter 'max_steps' cannot be '0': it is -1, or the steps to train")
-    broken = [name for name, value in planned.recipe.parameters.items() if set(str(value)) & set("'\\")]
-    found += [f"parameter '{name}' has a quote or a backslash, which breaks the component's command" for name in broken]
-    return found
 
 
 def parameters_dropped(subject: Subject) -> Finding:

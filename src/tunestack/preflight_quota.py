@@ -22,7 +22,7 @@ def training_quota(subject: Subject) -> Finding:
     """Cores of the nodes that one run takes at once, of each cluster that it uses."""
     check = "training-quota"
     role = subject.recipe.compute.finetune
-    nodes = int(subject.recipe.parameters.get("num_nodes_finetune", 1))
+    nodes = max(int(subject.planned.number("num_nodes_finetune", 1)), 1)
     machines = {one: subject.machines(one) for one in subject.roles}
     missing = [one for one, found in machines.items() if found is None]
     if missing:

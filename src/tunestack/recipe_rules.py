@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tunestack.errors import UsageError
 from tunestack.parameters import RESERVED, as_text
+from tunestack.sources import Source
 
 if TYPE_CHECKING:
     from tunestack.recipe import Recipe
@@ -58,6 +60,11 @@ def _base_model(content: Mapping[str, Any]) -> Iterator[str]:
 
 def _data(data: Mapping[str, Any]) -> Iterator[str]:
     source = data.get("source")
+    if isinstance(source, str) and source.startswith("hub:"):
+        try:
+            Source.parse(source)
+        except UsageError as error:
+            yield from error.problems
     if isinstance(source, str) and not source.startswith("hub:") and data.get("subset"):
         yield f"data.subset '{data['subset']}' is of data sets on the hub; source is '{source}'"
     splits = data.get("splits")

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from tunestack import data_file
 from tunestack.errors import UsageError
 
+_ON_HUB = re.compile(r"([\w.-]+/)?[\w.-]+")  # data sets of the hub's first days have no owner
+
 if TYPE_CHECKING:
     from tunestack.recipe import Data
     from tunestack.splits import Tables
@@ -38,6 +40,8 @@ class Source:
         name, at, version = place.partition("@")
         if not name or (at and not version):
             raise UsageError(f"data source '{text}' is not of the form {kind}:NAME or {kind}:NAME@REVISION")
+        if kind == "hub" and not _ON_HUB.fullmatch(name):
+            raise UsageError(f"data source '{text}' is not of the form hub:OWNER/NAME or hub:OWNER/NAME@REVISION")
         if kind == "hub":
             return cls(kind, name, version)
         if name != corpus.PACKAGE:

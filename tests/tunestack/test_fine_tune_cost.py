@@ -105,7 +105,7 @@ def test_rows_longer_than_the_sequence_count_as_cut() -> None:
 def test_rows_that_are_not_known_are_asked_for_and_may_be_given() -> None:
     own = phi().model_copy(update={"data": phi().data.model_copy(update={"source": "data/mine.jsonl"})})
     said = fine_tune_cost.of_recipe(own, machines())
-    assert said == "how many rows 'data/mine.jsonl' has is not known: give --rows"
+    assert said == "how many rows 'data/mine.jsonl' has is not known before they are prepared"
     assert "1,000 rows" in of(own, rows=1000).assumes
 
 

@@ -152,6 +152,7 @@ def test_max_steps_of_none_goes_with_epochs(tmp_path):
     [
         ("{source: rows.jsonl, percent: 5, subset: en}", "data.subset 'en' is of data sets on the hub"),
         ("{source: 'hub:a/b', percent: 5, splits: {train: x, test: x}}", "split 'x' plays two roles, train and test"),
+        ("{source: 'hub:a/b/c', percent: 5}", "data source 'hub:a/b/c' is not of the form hub:OWNER/NAME"),
         ("{source: 'hub:a/b', percent: 5, splits: {train: x}}", "lacks the key 'data.splits.test'"),
         ("{source: rows.jsonl, percent: 5, sampling: random}", "'head', 'row_groups' or 'rows'"),
         ("{source: rows.jsonl, percent: 5, format: openai}", "'data.format' cannot be 'openai'"),

@@ -189,7 +189,8 @@ def test_the_corpus_is_a_pool_of_conversations_with_their_places():
     [
         ("hub:", "not of the form hub:NAME"),
         ("hub:someone/chats@", "not of the form hub:NAME"),
-        ("hub:not a name", "is no name of a data set on the hub"),
+        ("hub:not a name", "not of the form hub:OWNER/NAME"),
+        ("hub:a--b/c", "is no name of a data set on the hub"),
         ("package:other", "unknown package"),
         ("package:chatterbot-corpus@0.0.1", "is not installed. Installed is chatterbot-corpus"),
         ("nowhere", "does not exist. Write hub:OWNER/NAME"),
