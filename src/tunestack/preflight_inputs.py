@@ -77,7 +77,9 @@ def _stack_of_outputs(file: Path | None) -> str:
         raise NotConfigured(
             f"the outputs file '{named}' cannot be read: {error}", fix="Name it with --stack"
         ) from error
-    return str(found.get("stack", "") if isinstance(found, dict) else "")
+    if not isinstance(found, dict) or not found.get("stack"):
+        raise NotConfigured(f"the outputs file '{named}' names no stack", fix="Name it with --stack")
+    return str(found["stack"])
 
 
 def _dials(stack: str, *, needed: bool) -> Mapping[str, Any]:

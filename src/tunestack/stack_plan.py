@@ -33,15 +33,42 @@ class Item:
 
 
 def dials(folder: Path, stack: str) -> dict[str, Any]:
-    """Every dial of a stack, the project's default where its file is silent."""
+    """Every dial of a stack as its declared type, the project's default where its file is silent.
+
+    Raises UsageError for dials that the project does not declare, and for values of another type, all together.
+    """
     file = folder / f"Pulumi.{stack}.yaml"
     if not file.is_file():
         known = [path.name.split(".")[1] for path in folder.glob("Pulumi.*.yaml")]
         raise UsageError(f"there is no stack file '{file.name}'{did_you_mean(stack, known)}")
     declared = mapping(folder / "Pulumi.yaml", "project").get("config") or {}
     given = mapping(file, "stack file").get("config") or {}
-    own = {key.removeprefix(f"{PROJECT}:"): value for key, value in given.items() if key.startswith(f"{PROJECT}:")}
-    return {**{key: dial.get("default") for key, dial in declared.items()}, **own}
+    if not isinstance(given, Mapping):
+        raise UsageError(f"stack file '{file}': 'config' is not a mapping of keys to values")
+    prefix, problems = f"{PROJECT}:", []
+    found = {key: dial.get("default") for key, dial in declared.items()}
+    for key, value in ((key.removeprefix(prefix), value) for key, value in given.items() if key.startswith(prefix)):
+        if key not in declared:
+            problems.append(f"stack file '{file.name}' has an unknown dial '{key}'{did_you_mean(key, declared)}")
+            continue
+        kind = declared[key].get("type")
+        try:
+            found[key] = _typed(value, kind)
+        except ValueError:
+            problems.append(f"stack file '{file.name}': dial '{key}' cannot be '{value}': it is of type {kind}")
+    if problems:
+        raise UsageError(*problems)
+    return found
+
+
+def _typed(value: Any, kind: str) -> Any:
+    """A dial's value: `pulumi config set` writes whole numbers and booleans as text."""
+    text = str(value).lower()
+    if kind == "integer":
+        return int(text)
+    if (kind == "boolean" and text not in ("true", "false")) or (kind == "array" and not isinstance(value, list)):
+        raise ValueError(value)
+    return text == "true" if kind == "boolean" else value
 
 
 def project_folder(start: Path) -> Path:

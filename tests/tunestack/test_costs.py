@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,29 @@ def test_a_file_that_is_no_plan_is_refused(text) -> None:
 def test_an_unknown_stack_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match=r"there is no stack file 'Pulumi\.prd\.yaml'; did you mean 'prod'"):
         stack_plan.dials(ROOT, "prd")
+
+
+@pytest.mark.parametrize(
+    ("dial", "said"),
+    [
+        ("gpuSzie: x", "has an unknown dial 'gpuSzie'; did you mean 'gpuSize'"),
+        ("gpuQuota: many", "dial 'gpuQuota' cannot be 'many': it is of type integer"),
+        ("alerts: maybe", "dial 'alerts' cannot be 'maybe': it is of type boolean"),
+        ("endpoints: chat", "dial 'endpoints' cannot be 'chat': it is of type array"),
+    ],
+)
+def test_a_dial_that_cannot_be_is_refused(tmp_path, dial, said) -> None:
+    shutil.copy(ROOT / "Pulumi.yaml", tmp_path)
+    (tmp_path / "Pulumi.mine.yaml").write_text(f"config:\n  tunestack:{dial}\n  other:thing: 1\n")
+    with pytest.raises(UsageError, match=said):
+        stack_plan.dials(tmp_path, "mine")
+
+
+def test_dials_that_pulumi_wrote_as_text_have_their_types(tmp_path) -> None:
+    shutil.copy(ROOT / "Pulumi.yaml", tmp_path)
+    (tmp_path / "Pulumi.mine.yaml").write_text('config:\n  tunestack:gpuNodes: "3"\n  tunestack:alerts: "false"\n')
+    found = stack_plan.dials(tmp_path, "mine")
+    assert (found["gpuNodes"], found["alerts"]) == (3, False)
 
 
 def test_a_stacks_dials_are_its_own_over_the_projects() -> None:
