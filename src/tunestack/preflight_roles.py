@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -120,8 +120,3 @@ def allows(permissions: Sequence[Mapping[str, Any]], action: str, *, is_data: bo
 def _matches(action: str, patterns: Sequence[str]) -> bool:
     """`*` stands for any text, slashes included; the case does not matter."""
     return any(re.fullmatch(re.escape(one).replace(r"\*", ".*"), action, re.IGNORECASE) for one in patterns)
-
-
-def steps_and_roles() -> Iterator[tuple[str, str, str]]:
-    """For the page: step, place, role."""
-    yield from ((need.step, need.place, need.role) for need in NEEDS)

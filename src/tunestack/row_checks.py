@@ -26,7 +26,6 @@ NO_ALTERNATION = "roles do not alternate"
 NO_ANSWER = "no assistant turn"
 NOT_ANSWERED = "last turn is not the assistant's"
 NO_QUESTION = "no user turn"
-NOT_TEXT = "text that is not UTF-8"
 # In the order in which they are looked for. Splits that are trained on or scored need an answer at the end; questions
 # that are only asked (`sample`) do not.
 ALWAYS = (NO_MESSAGES, UNKNOWN_ROLE, SYSTEM_LATER, EMPTY)
@@ -36,9 +35,10 @@ ASKED = (NO_QUESTION, NOT_USER_FIRST, NO_ALTERNATION)
 
 @dataclass(frozen=True)
 class Checked:
-    """What a batch holds: `reasons` by row (None: nothing wrong), turns and bytes of text by row, leaks by row."""
+    """What a batch holds, by row: `reasons` (None: nothing wrong), first questions, turns, bytes of text, leaks."""
 
     reasons: list[str | None]
+    questions: list[str]
     turns: list[int]
     sizes: list[int]
     leaks: dict[int, list[str]]
@@ -78,7 +78,7 @@ def check(table: pyarrow.RecordBatch, *, answered: bool = True) -> Checked:
         for row in numpy.flatnonzero(wrong[reason]).tolist():
             reasons[row] = reason
     sizes = turns.sum(compute.binary_length(contents).to_numpy(zero_copy_only=False).astype(numpy.int64))
-    return Checked(reasons, turns.lengths.tolist(), sizes.tolist(), _leaks(contents, turns))
+    return Checked(reasons, turns.questions(contents), turns.lengths.tolist(), sizes.tolist(), _leaks(contents, turns))
 
 
 class _Turns:
@@ -106,6 +106,17 @@ class _Turns:
     def any(self, flags: NDArray[numpy.bool_]) -> NDArray[numpy.bool_]:
         """Rows in which a message has the flag."""
         return self.sum(flags) > 0
+
+    def questions(self, contents: pyarrow.Array) -> list[str]:
+        """The first user turn of each row, as `rows.first_question` has it; empty where there is none."""
+        import numpy
+
+        asked = numpy.flatnonzero(self.codes == USER)
+        rows, first = numpy.unique(self.rows[asked], return_index=True)
+        found = [""] * len(self.lengths)
+        for row, text in zip(rows.tolist(), contents.take(asked[first]).to_pylist(), strict=True):
+            found[row] = text
+        return found
 
     def _at(self, indexes: NDArray[numpy.int64]) -> NDArray[numpy.int64]:
         """Roles at an index of each row; -1 for rows without messages."""

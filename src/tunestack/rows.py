@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -67,16 +67,6 @@ def question_digest(text: str) -> bytes:
 def bucket(key: str) -> float:
     """Where a hash falls between 0 and 100: the same on every machine, for splits by share."""
     return int(key[:13], 16) / 16**13 * 100
-
-
-def without_duplicates(found: Iterable[Row]) -> Iterator[Row]:
-    """Rows whose messages stood nowhere before."""
-    seen: set[bytes] = set()
-    for item in found:
-        key = hashlib.sha256(orjson.dumps(item["messages"])).digest()
-        if key not in seen:
-            seen.add(key)
-            yield item
 
 
 def dumps(item: Row) -> bytes:
