@@ -39,6 +39,7 @@ def test_every_input_is_an_argument_with_the_same_default(monkeypatch: pytest.Mo
     assert set(taken) == set(COMPONENT["inputs"])
     for name, spec in COMPONENT["inputs"].items():
         assert taken[name].default == spec.get("default"), name
+        assert settings.LEAST.get(name) == spec.get("min"), name
         assert taken[name].required == (not spec.get("optional") and "default" not in spec), name
 
 

@@ -71,10 +71,10 @@ def test_a_model_against_itself_gains_nothing_and_does_not_pass(
 
 
 def test_few_conversations_are_inconclusive_and_below_a_hundred_a_demonstration(evaluate: Evaluate) -> None:
-    found = evaluate(min_clusters=100, min_gain=-50, max_regression=50)
+    found = evaluate(min_clusters=100, max_regression=50)
     assert found["verdict"] == "inconclusive"
     assert "12 clusters" in found["reasons"][0]
-    found = evaluate(min_clusters=10, min_gain=-50, max_regression=50)
+    found = evaluate(min_clusters=10, max_regression=50)
     assert found["verdict"] == "passed"
     assert found["labels"] == ["demonstration: 12 clusters, at least 100 are needed to mean something"]
 
@@ -103,9 +103,16 @@ def test_a_cut_conversation_counts_and_is_said(evaluate: Evaluate) -> None:
 
 
 def test_an_own_regression_set_takes_the_place_of_the_packaged_one(evaluate: Evaluate, tmp_path: Path) -> None:
-    own = write_rows(tmp_path / "own.jsonl", distinct_rows(5))
+    rows: list[object] = [*distinct_rows(5), {"question": "?", "answer": "!"}, ["?", "!"]]
+    rows.append({"messages": [{"content": "?"}, {"role": "assistant", "content": "!"}]})
+    own = tmp_path / "own.jsonl"
+    own.write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = evaluate(regression_file=own)["regression"]
-    assert (found["set"], found["clusters"]) == ("own.jsonl", 5)
+    assert (found["set"], found["clusters"] + found["skipped"].pop("that the chat template refuses", 0)) == (
+        own.name,
+        6,
+    )
+    assert found["skipped"] == {"without messages": 2}
     assert found["licence"] != "CC0-1.0"
 
 
@@ -189,6 +196,8 @@ def test_bad_files_and_arguments_are_refused(
     torn.write_text('{"messages": [')
     alien = tmp_path / "alien.jsonl"
     alien.write_bytes('{"prompt": "\u00e9"}\n'.encode("latin-1"))
+    deep = tmp_path / "deep.jsonl"
+    deep.write_text("[" * 100_000)
     no_answers = write_rows(tmp_path / "questions.jsonl", [{"messages": [{"role": "user", "content": "?"}]}])
     cases = {
         "There is no file": {"test_file": tmp_path / "absent.jsonl"},
@@ -199,6 +208,11 @@ def test_bad_files_and_arguments_are_refused(
         "'empty.jsonl'": {"regression_file": empty},
         "base model": {"base_model": None},
         "either base_model or huggingface_id": {"huggingface_id": "a/b"},
+        "max_regression is -0.1, and at least 0 is needed. attempt is 0": {"max_regression": -0.1, "attempt": 0},
+        "min_gain is nan": {"min_gain": "nan"},
+        "min_gain is inf": {"min_gain": "inf"},
+        "seed is -1": {"seed": -1},
+        "is not JSON": {"regression_file": deep},
         "'SmolLM2' is no model id": {"base_model": None, "huggingface_id": "SmolLM2"},
     }
     for expected, changed in cases.items():

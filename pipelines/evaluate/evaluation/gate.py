@@ -33,16 +33,20 @@ def run(settings: Settings) -> dict[str, Any]:
     skipped: Counter[str] = Counter()
     test = rows.choose(rows.read(settings.test_file, skipped), settings.max_rows, settings.seed)
     questions_file = settings.regression_file or GENERAL_QUESTIONS
-    questions = rows.choose(rows.read(questions_file, Counter()), settings.max_rows, settings.seed)
+    unasked: Counter[str] = Counter()
+    questions = rows.choose(rows.read(questions_file, unasked), settings.max_rows, settings.seed)
     models = measuring.read_all(folders, test, questions, settings.max_seq_length)
     skipped.update(models["base"].skipped)
+    unasked.update(models["base"].unasked)
     sample = choose_sample([each for each in test if each.line in models["base"].test.encoded], settings)
     for model in models.values():
         measuring.measure(model, [each.asked for each in sample], settings.max_new_tokens)
     say("hashing the files of the tuned model")
     files = file_hashes.of_folder(settings.tuned_model)
     found = compared(settings, models, test, questions, questions_file)
-    metrics = as_metrics(settings, found, models, sample, skipped, files, time.monotonic() - started)
+    metrics = as_metrics(
+        settings, found, models, sample, {"test": skipped, "regression": unasked}, files, time.monotonic() - started
+    )
     write(settings, metrics, models, sample, files)
     print(f"{metrics['verdict']}: {' '.join(metrics['reasons'])}", flush=True)
     return metrics

@@ -24,7 +24,7 @@ class Sheet:
 
 @dataclass
 class Measured:
-    """All that is known of one model; `skipped` counts rows that its template or tokenizer could not take."""
+    """All that is known of one model; `skipped` and `unasked` count rows and questions that it could not take."""
 
     name: str
     folder: ModelFolder
@@ -34,6 +34,7 @@ class Measured:
     test: Sheet
     questions: Sheet
     skipped: Counter[str]
+    unasked: Counter[str]
     answers: list[Answer] = field(default_factory=list)
 
 
@@ -51,6 +52,7 @@ def read_all(
     for name, folder in folders.items():
         encoder = Encoder(tokenizers[name], limit, encoding.markers_of(folder.settings))
         skipped: Counter[str] = Counter()
+        unasked: Counter[str] = Counter()
         found[name] = Measured(
             name,
             folder,
@@ -58,8 +60,9 @@ def read_all(
             limit,
             encoder,
             test=Sheet(encoding.encode_all(encoder, test, skipped, f"{_what(name)}: the test file")),
-            questions=Sheet(encoding.encode_all(encoder, questions, Counter(), f"{_what(name)}: the regression file")),
+            questions=Sheet(encoding.encode_all(encoder, questions, unasked, f"{_what(name)}: the regression file")),
             skipped=skipped,
+            unasked=unasked,
         )
     return found
 

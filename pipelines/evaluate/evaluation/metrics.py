@@ -6,7 +6,7 @@ import importlib.metadata
 import math
 import platform
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,15 +44,12 @@ def as_metrics(
     found: Found,
     models: dict[str, Measured],
     sample: Sequence[Sample],
-    skipped: Counter[str],
+    skipped: Mapping[str, Counter[str]],
     files: list[dict[str, Any]],
     seconds: float,
 ) -> dict[str, Any]:
-    """The whole document; docs/evaluation.md says what each figure means."""
+    """The whole document; docs/evaluation.md says what each figure means. `skipped` is by file and by reason."""
     base = models["base"]
-    alone = len(base.test.encoded) - len(found.gain.lines)
-    if alone:
-        skipped = skipped + Counter({"that the tuned model does not read whole": alone})
     metrics: dict[str, Any] = {
         "schema": SCHEMA,
         "verdict": found.verdict.verdict,
@@ -77,6 +74,7 @@ def as_metrics(
             "metric": METRIC,
             **_interval(found.regression_interval, found.regression),
             "models": {name: _losses(model.questions) for name, model in models.items()},
+            "skipped": _left_out(skipped["regression"], base.questions, found.regression),
         },
         "generation": _generation(base, models, sample),
         "test": {
@@ -86,7 +84,7 @@ def as_metrics(
             "tokens": sum(found.gain.tokens),
             "cut": sum(each.cut for each in base.test.encoded.values()),
             "limit": base.limit,
-            "skipped": dict(sorted(skipped.items())),
+            "skipped": _left_out(skipped["test"], base.test, found.gain),
         },
         "files": file_hashes.summary(files),
         "seconds": round(seconds, 1),
@@ -113,6 +111,12 @@ def _losses(sheet: Sheet) -> dict[str, Any]:
         "tokens": tokens,
         "rows": len(sheet.encoded),
     }
+
+
+def _left_out(skipped: Counter[str], base: Sheet, compared: Comparison) -> dict[str, int]:
+    alone = len(base.encoded) - len(compared.lines)
+    found = skipped + Counter({"that the tuned model does not read whole": alone})
+    return dict(sorted(found.items()))
 
 
 def _interval(found: Interval, of: Comparison) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 def _conversation(path: Path, number: int, line: str) -> tuple[str, Conversation | None]:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise Refusal(f"Line {number} of '{path.name}' is not JSON: {error}. Prepare the data again.") from None
     if not isinstance(row, dict) or not isinstance(row.get("messages"), list) or not row["messages"]:
         return "without messages", None

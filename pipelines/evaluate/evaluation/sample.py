@@ -37,5 +37,6 @@ def choose_sample(conversations: Sequence[Conversation], settings: Settings) -> 
 
 def _sample(conversation: Conversation) -> Sample:
     messages = conversation.messages
-    last = max(index for index, each in enumerate(messages) if each["role"] == "assistant" and each["content"].strip())
+    answers = (i for i, each in enumerate(messages) if each.get("role") == "assistant" and each["content"].strip())
+    last = max(answers)
     return Sample(conversation.line, messages[:last], messages[last]["content"])

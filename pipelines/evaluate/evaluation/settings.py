@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation.refusal import Refusal
 from evaluation.verdict import Gate
+
+# As `min` in component.yml, which a service need not hold against what it is sent.
+LEAST = {
+    "min_gain": 0,
+    "max_regression": 0,
+    "min_clusters": 2,
+    "max_rows": 1,
+    "samples": 0,
+    "max_new_tokens": 1,
+    "attempt": 1,
+    "seed": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +46,7 @@ class Settings:
 
 
 def parse(argv: Sequence[str] | None = None) -> Settings:
-    """From the command line. Refusal when there is no base model or two."""
+    """From the command line. Refusal when there is no base model or two, and where a figure is none to judge by."""
     parser = argparse.ArgumentParser(prog="evaluation", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("--test_file", type=Path, required=True, help="the test split, JSON lines")
@@ -57,5 +70,12 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     found = vars(parser.parse_args(argv))
     if bool(found["base_model"]) == bool(found["huggingface_id"]):
         raise Refusal("The base model is needed once: give either base_model or huggingface_id.")
+    wrong = [
+        f"{name} is {found[name]}, and at least {least} is needed."
+        for name, least in LEAST.items()
+        if not (math.isfinite(found[name]) and found[name] >= least)
+    ]
+    if wrong:
+        raise Refusal(" ".join(wrong))
     gate = Gate(*(found.pop(name) for name in ("min_gain", "max_regression", "min_clusters", "attempt")))
     return Settings(gate=gate, **found)
