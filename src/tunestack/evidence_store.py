@@ -89,8 +89,11 @@ def fetch(source: Folder, target: Path, model: str) -> Path:
         content = source.read(name)
         if content is not None:
             place = target / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(content)
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(content)
+            except OSError as error:  # in a blob store, `a` and `a/b` can both be files
+                raise GateSaidNo(f"the evidence of model '{model}' is broken: '{name}' {error.strerror}") from error
     return target
 
 

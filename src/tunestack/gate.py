@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunestack import stored_files
 from tunestack.errors import GateSaidNo, UsageError
+from tunestack.evaluation_metrics import PASSED, parse
 from tunestack.stored_files import Folder
 
 if TYPE_CHECKING:
@@ -19,10 +19,7 @@ OUTPUT = "evaluation"
 METRICS = "metrics.json"
 FILES = "files.json"
 EVALUATES = "evaluates"
-PASSED = "passed"
 JOB_VERSION = "2024-01-01-preview"
-_SCHEMA = 1
-_VERDICTS = (PASSED, "inconclusive")
 # What a job that evaluates another one must have in common with it.
 _SAME = ("base_model", "data_hash", "test_hash")
 
@@ -92,8 +89,11 @@ def read(connection: Connection, job: str) -> Verdict:
     if body is None:
         raise UsageError(f"job '{job}' does not exist", fix="Its name is what submit_finetune printed")
     tags = _tags(body)
-    source = _later(connection, job, tags) or body
-    where = stored_files.job_output(connection, source, OUTPUT)
+    source = later(connection, job, tags) or body
+    # What a gate that failed half-way has written is nobody's word.
+    has_ended_badly = body["properties"].get("status") in ("Failed", "Canceled", "NotResponding")
+    unjudged = source is body and has_ended_badly
+    where = None if unjudged else stored_files.job_output(connection, source, OUTPUT)
     content = where.read(METRICS) if where else None
     if where is None or content is None:
         raise UsageError(
@@ -121,44 +121,7 @@ def read(connection: Connection, job: str) -> Verdict:
     )
 
 
-def parse(content: bytes, what: str) -> dict[str, Any]:
-    """The figures in a `metrics.json`, checked as far as a decision rests on them."""
-    again = "Evaluate the job anew with: scripts/submit_finetune.py --evaluate JOB"
-    try:
-        found = json.loads(content)
-    except ValueError as error:
-        raise UsageError(f"{what} is not JSON: {error}", fix=again) from error
-    if not isinstance(found, dict):
-        raise UsageError(f"{what} is not a JSON object", fix=again)
-    problems = []
-    if found.get("schema") != _SCHEMA:
-        problems.append(f"{what} has schema {found.get('schema')!r}, and this program knows {_SCHEMA}")
-    if found.get("verdict") not in _VERDICTS:
-        problems.append(f"{what} has the verdict {found.get('verdict')!r}, which is none of {', '.join(_VERDICTS)}")
-    problems += _contradictions(found, what)
-    if problems:
-        raise UsageError(*problems, fix=again)
-    return found
-
-
-def _contradictions(found: Mapping[str, Any], what: str) -> list[str]:
-    """A verdict `passed` whose own figures say no. The rule is the gate's: see docs/evaluation.md."""
-    if found.get("verdict") != PASSED:
-        return []
-    gate, gain = found.get("gate") or {}, found.get("gain") or {}
-    regression = found.get("regression") or {}
-    try:
-        problems = []
-        if not float(gain["lower"]) > float(gate["min_gain"]):
-            problems.append(f"{what} says '{PASSED}' with a gain of at least {gain['lower']}, below min_gain")
-        if not float(regression["upper"]) < float(gate["max_regression"]):
-            problems.append(f"{what} says '{PASSED}' with a regression of up to {regression['upper']}, over the limit")
-        return problems
-    except (KeyError, TypeError, ValueError) as error:
-        return [f"{what} says '{PASSED}' and lacks the figures for it: {error}"]
-
-
-def _later(connection: Connection, job: str, tags: Mapping[str, str]) -> dict[str, Any] | None:
+def later(connection: Connection, job: str, tags: Mapping[str, str]) -> dict[str, Any] | None:
     """The newest completed job that evaluates this one."""
     jobs = connection.arm.pages(f"{connection.workspace.path}/jobs", JOB_VERSION, tag=EVALUATES)
     found = [

@@ -50,7 +50,7 @@ def files(connection: Connection, found: Judged) -> dict[str, bytes]:
     if missing:
         note(f"warning: job '{found.job['name']}' left no {', '.join(missing)}; the evidence goes without")
     licence = found.model.read("LICENSE") or b""
-    data = json.loads(files["card.json"]) if "card.json" in files else {}
+    data = _object(files.get("card.json", b"{}"))
     card = Card(
         found.handle, found.tags, data, found.verdict, found.manifest, licence.decode(errors="replace"), found.forced
     )
@@ -58,6 +58,18 @@ def files(connection: Connection, found: Judged) -> dict[str, bytes]:
     files[evidence.GATE] = (json.dumps(said, indent=2) + "\n").encode()
     files[evidence.CARD] = card.text.encode()
     return files
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    """A data card for the model's page; empty, with a warning, where it is none: it stays in the evidence as it is."""
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        note("warning: the job's card.json is no data card; the model card goes without its figures")
+        return {}
+    return found
 
 
 def _run_folder(connection: Connection, job: Mapping[str, Any]) -> Folder | None:

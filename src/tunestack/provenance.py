@@ -118,7 +118,7 @@ class Said:
                 sums={str(row["name"]): str(row["digest"]["sha256"]) for row in found["subject"]},
                 byproducts={str(row["name"]): str(row["digest"]["sha256"]) for row in details["byproducts"]},
             )
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise GateSaidNo(f"the evidence holds no statement of how the model came about: {error!r}") from error
 
 

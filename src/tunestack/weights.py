@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -16,6 +17,7 @@ from tunestack.stored_files import Folder
 FLAVORS = ("hftransformersv2", "hftransformers", "transformers")
 MOST_FILES = 1500  # artifacts of a model version, learn.microsoft.com/azure/machine-learning/resource-limits-capacity
 _WEIGHTS = (".safetensors", ".bin")
+_SHA256 = re.compile("[0-9a-f]{64}")
 _NOT_WEIGHTS = ("training_args.bin",)
 _SHOWN = 5
 
@@ -55,9 +57,9 @@ class Manifest:
         """A `files.json`; UsageError for anything else, and for paths that lead out of the folder."""
         try:
             found = [File(str(row["path"]), int(row["bytes"]), str(row["sha256"])) for row in json.loads(content)]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise UsageError(f"{what} is no list of files with path, bytes and sha256: {error}") from error
-        bad = [file.path for file in found if not is_inside(file.path) or len(file.sha256) != 64]
+        bad = [file.path for file in found if not (is_inside(file.path) and _SHA256.fullmatch(file.sha256))]
         if bad or not found or len({file.path for file in found}) != len(found):
             raise UsageError(f"{what} is no list of a model's files: {_few(bad) or 'it is empty, or names one twice'}")
         return cls(tuple(sorted(found, key=lambda file: file.path)))
@@ -137,9 +139,10 @@ def _flavor_problems(described: Any, job: str) -> list[str]:
 
 
 def is_inside(path: str) -> bool:
-    """Whether a path stays in its folder, on any system."""
+    """Whether a path stays in its folder, on any system, and is one line of text, as lists of hashes write it."""
     parts = PurePosixPath(path).parts
-    return bool(parts) and not path.startswith("/") and ".." not in parts and "\\" not in path and "\0" not in path
+    odd = any(sign in "\\\0\r\n" or "\ud800" <= sign <= "\udfff" for sign in path)
+    return bool(parts) and not path.startswith("/") and ".." not in parts and not odd
 
 
 def _is_weights(path: str) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.scripts.fine_tunes import FILES, TAGS
 from tests.tunestack.stored import MemoryFolder
-from tunestack import evidence, provenance, signers, weights
+from tunestack import evidence, evidence_store, provenance, signers, weights
 from tunestack.errors import GateSaidNo, UsageError
 from tunestack.provenance import Facts
 from tunestack.signatures import KEY, THROW_AWAY, Signer, Trust
@@ -180,3 +180,16 @@ def test_the_published_program_says_the_same(made: Path, keys) -> None:
     assert verify() == 0
     change("evidence/metrics.json")(made)
     assert verify() != 0
+
+
+def test_a_file_that_is_a_folder_as_well_is_no_evidence(tmp_path: Path) -> None:
+    stored = MemoryFolder({"evidence": "x", "evidence/manifest.json": "{}"})
+    with pytest.raises(GateSaidNo, match=r"'m:1' is broken: 'evidence/manifest\.json'"):
+        evidence_store.fetch(stored, tmp_path, "m:1")
+
+
+@pytest.mark.parametrize("name", ["../outside", "/outside", "evidence/../../outside", "a\\..\\b", "evidence/a\nb"])
+def test_evidence_that_leads_out_of_its_folder_is_not_written(tmp_path: Path, name: str) -> None:
+    with pytest.raises(GateSaidNo, match="named oddly"):
+        evidence_store.fetch(MemoryFolder({name: "x"}), tmp_path / "in", "m:1")
+    assert not list(tmp_path.iterdir())

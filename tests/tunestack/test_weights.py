@@ -77,8 +77,14 @@ def test_progress_is_told_in_bytes_read_of_all() -> None:
         [{"path": "../a", "bytes": 1, "sha256": "0" * 64}],
         [{"path": "/a", "bytes": 1, "sha256": "0" * 64}],
         [{"path": "a", "bytes": 1, "sha256": "0"}],
+        [{"path": "a", "bytes": 1, "sha256": "z" * 64}],
+        [{"path": "a\n0  b", "bytes": 1, "sha256": "0" * 64}],
+        [{"path": "\ud800", "bytes": 1, "sha256": "0" * 64}],
+        [{"path": "a", "bytes": float("inf"), "sha256": "0" * 64}],
+        "[" * 100_000,
         [{"path": "a", "bytes": 1, "sha256": "0" * 64}] * 2,
     ],
+    ids=range(14),
 )
 def test_a_list_that_is_none_or_leads_out_of_the_folder_is_refused(rows) -> None:
     content = rows if isinstance(rows, str) else json.dumps(rows)
