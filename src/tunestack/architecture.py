@@ -23,6 +23,12 @@ CONFIG_KEY = "model_config"
 _NEEDED = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "vocab_size")
 
 
+_OPTIONAL = ("num_key_value_heads", "head_dim", "max_position_embeddings")
+# What the finetune_config may say that is read here, and of which JSON type it is.
+_MAPPINGS = ("chat_special_tokens", "hf_trainer_args", CONFIG_KEY)
+_TARGETS = "lora_target_modules"
+
+
 @dataclass(frozen=True)
 class Architecture:
     """A decoder with gated MLP, as Llama, Mistral, Qwen and Phi are. `type` is None where nobody published it."""
@@ -97,9 +103,12 @@ class Architecture:
 
 def of_config(config: Mapping[str, Any], source: str) -> Architecture:
     """From the content of a config.json, or of our table. What is missing or no number is a UsageError."""
-    missing = [name for name in _NEEDED if not isinstance(config.get(name), int) or config[name] < 1]
-    if missing:
-        raise UsageError(f"{source} lacks {', '.join(missing)}", fix="Copy them from the model's config.json")
+    missing = [name for name in _NEEDED if config.get(name) is None]
+    wrong = [name for name in (*_NEEDED, *_OPTIONAL) if config.get(name) is not None and not _is_count(config[name])]
+    problems = [f"{source} lacks {', '.join(missing)}"] if missing else []
+    problems += [f"{source}: '{name}' is {config[name]!r}, and a whole number above 0 is needed" for name in wrong]
+    if problems:
+        raise UsageError(*problems, fix="Copy them from the model's config.json")
     heads = config["num_attention_heads"]
     kind = config.get("type") or config.get("model_type")
     known = {field.name for field in fields(Architecture)}
@@ -115,6 +124,10 @@ def of_config(config: Mapping[str, Any], source: str) -> Architecture:
             "source": source,
         }
     )
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def of_name(name: str) -> Architecture | None:
@@ -140,14 +153,26 @@ def of_recipe(recipe: Recipe) -> Architecture | None:
 
 
 def finetune_config(recipe: Recipe) -> dict[str, Any]:
-    """What the recipe's `finetune_config` says, the task's section of a version 2 file included; empty without one."""
+    """What the recipe's `finetune_config` says, the task's section of a version 2 file included; empty without one.
+
+    What of it has another JSON type than is read here is a UsageError.
+    """
     file = recipe.finetune_config_file
     if file is None:
         return {}
     found = _object(file)
     if str(found.get("version")) == "2":
-        task = (found.get("task_specific_config") or {}).get("ChatCompletion") or {}
+        tasks = found.get("task_specific_config") or {}
+        task = tasks.get("ChatCompletion") or {} if isinstance(tasks, dict) else tasks
+        if not isinstance(task, dict):
+            raise UsageError(f"finetune_config '{file}': 'task_specific_config' is no object of objects")
         found = {**found, **task}
+    wrong = [f"'{key}' is no object" for key in _MAPPINGS if not isinstance(found.get(key) or {}, dict)]
+    targets = found.get(_TARGETS)
+    if isinstance(targets, list) and not all(isinstance(one, str) for one in targets):
+        wrong.append(f"'{_TARGETS}' is no list of texts")
+    if wrong:
+        raise UsageError(*(f"finetune_config '{file}': {flaw}" for flaw in wrong))
     return found
 
 

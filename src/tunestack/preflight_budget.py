@@ -20,10 +20,10 @@ def budget(subject: Subject) -> Finding:
         return Finding("budget", "unknown", f"what a run costs is not known: {found}", source, "See the checks above")
     low, high = found.dollars
     said = f"one run costs {low:,.2f} to {high:,.2f} dollars"
-    over = [f"{what} is {dollars:,.0f}" for dollars, what in allowed if high > dollars]
+    over = [f"{what} is {dollars:,.10g}" for dollars, what in allowed if high > dollars]
     if over:
         fix = "Train on less (data.percent, training.max_steps), on another size, or raise it: --set budget=DOLLARS"
         return Finding("budget", "error", f"{said}, and {' and '.join(over)}", source, fix)
     return Finding(
-        "budget", "ok", f"{said}; " + ", ".join(f"{what} is {dollars:,.0f}" for dollars, what in allowed), source
+        "budget", "ok", f"{said}; " + ", ".join(f"{what} is {dollars:,.10g}" for dollars, what in allowed), source
     )

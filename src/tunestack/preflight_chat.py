@@ -23,8 +23,7 @@ def template(subject: Subject) -> Finding:
     if subject.recipe.finetune_config is None:
         said = f"'{model}' has no finetune_config: the component would end with 'Chat Special tokens are not set'"
         return Finding(check, "error", said, SCRIPT, "Write one, and name it under finetune_config")
-    told = planned.config.get("chat_special_tokens")
-    tokens = told if isinstance(told, Mapping) else {}
+    tokens = planned.config.get("chat_special_tokens") or {}
     missing = [name for name in _TOKENS if not tokens.get(name)]
     if missing:
         said = f"'{subject.recipe.finetune_config}' lacks {' and '.join(missing)} under chat_special_tokens"

@@ -165,7 +165,7 @@ def read(file: Path, settings: Sequence[str] = ()) -> Recipe:
     what = f"recipe '{file}'"
     found, problems = _parsed(mapping(file, "recipe"), what, file.stem, file.parent, settings)
     if found is not None:
-        problems += [f"{what}: {flaw}" for flaw in recipe_rules.missing_files(found)]
+        problems += [f"{what}: {flaw}" for flaw in recipe_rules.wrong_files(found)]
     if problems or found is None:
         raise UsageError(*problems)
     return found

@@ -42,8 +42,15 @@ def conflicts(content: Mapping[str, Any]) -> Iterator[str]:
     yield from _data(_section(content, "data"))
 
 
-def missing_files(found: Recipe) -> Iterator[str]:
-    """Files that the recipe names beside itself and that are not there."""
+def wrong_files(found: Recipe) -> Iterator[str]:
+    """Files that the recipe names beside itself and that are not there, or not what they should be."""
+    from tunestack import architecture
+
+    if found.finetune_config_file is not None and found.finetune_config_file.is_file():
+        try:
+            architecture.of_recipe(found)
+        except UsageError as error:
+            yield from error.problems
     for key, file in (("finetune_config", found.finetune_config_file), ("regression_set", found.regression_file)):
         if file is not None and not file.is_file():
             yield f"'{key}' names the file '{file}', which does not exist"

@@ -178,6 +178,12 @@ def test_bad_input_is_one_clear_error(script: Script, arguments, said) -> None:
     assert said in script("preflight", *arguments).failed(2)
 
 
+def test_a_file_of_outputs_that_names_no_stack_is_no_stack(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "outputs.json").write_text("[1]")
+    said = script("preflight", "--recipe", PHI_4, "--offline", "--outputs", tmp_path / "outputs.json").failed(3)
+    assert "outputs.json' names no stack. Name it with --stack" in said
+
+
 def test_away_from_the_project_it_asks_the_cloud_and_reads_no_dials(
     stack: Stack, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -212,7 +212,7 @@ def test_a_recipes_parameters_are_read_with_the_components_defaults() -> None:
 
 
 def test_a_shape_that_lacks_something_is_refused_with_its_name() -> None:
-    with pytest.raises(UsageError, match="lacks num_hidden_layers, vocab_size"):
+    with pytest.raises(UsageError, match="mine lacks vocab_size; mine: 'num_hidden_layers' is 0, and a whole number"):
         architecture.of_config(
             {"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16, "num_hidden_layers": 0}, "mine"
         )

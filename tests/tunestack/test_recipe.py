@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -111,6 +112,35 @@ def test_a_model_of_the_hub_needs_its_finetune_config(tmp_path):
     read = recipe.read(written(tmp_path, text + "finetune_config: mine.json\n"))
     assert read.model == HubId("owner", "name")
     assert read.finetune_config_file == tmp_path / "mine.json"
+
+
+SHAPE = {
+    "num_hidden_layers": 2,
+    "hidden_size": 64,
+    "num_attention_heads": 4,
+    "intermediate_size": 128,
+    "vocab_size": 100,
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "is not JSON"),
+        ("[]", "is not a JSON object"),
+        ('{"chat_special_tokens": 5}', "'chat_special_tokens' is no object"),
+        ('{"hf_trainer_args": [1]}', "'hf_trainer_args' is no object"),
+        ('{"lora_target_modules": [1]}', "'lora_target_modules' is no list of texts"),
+        ('{"version": "2", "task_specific_config": [1]}', "'task_specific_config' is no object of objects"),
+        (json.dumps({"model_config": {"vocab_size": 100}}), "lacks num_hidden_layers, hidden_size"),
+        (json.dumps({"model_config": {**SHAPE, "num_key_value_heads": "8"}}), "'num_key_value_heads' is '8'"),
+        (json.dumps({"model_config": {**SHAPE, "head_dim": 0}}), "'head_dim' is 0, and a whole number above 0"),
+    ],
+)
+def test_a_finetune_config_that_cannot_be_read_is_refused_with_the_recipe(tmp_path, content, said):
+    (tmp_path / "mine.json").write_text(content)
+    (found,) = problems(tmp_path, GOOD + "finetune_config: mine.json\n")
+    assert said in found
 
 
 @pytest.mark.parametrize(
