@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,15 +28,17 @@ from tunestack import (
     serving_model,
     stored_files,
     submission,
+    trained_model,
     watch,
 )
 from tunestack.connect import Connection
 from tunestack.errors import EndedBadly, UsageError
-from tunestack.finetune_pipeline import GATE_OUTPUT, MODEL_OUTPUT, Asset, Head
+from tunestack.finetune_pipeline import GATE_OUTPUT, Asset, Head
 from tunestack.recipe import Recipe
 from tunestack.registry_id import HubId
 from tunestack.run_folder import RunFolder
 from tunestack.run_history import ENDED, JOB_VERSION, RunHistory
+from tunestack.trained_model import MODEL_OUTPUT
 
 EVALUATES = "evaluates"
 # What must be known of the job for its verdict to be one on the same model and rows.
@@ -77,14 +79,18 @@ def run(options: argparse.Namespace, places: submission.Places) -> cli.Result:
     history = RunHistory(connection)
     job = job_name.find(history, options.evaluate)
     body = trained(history, job)
+    status = body["properties"].get("status")
+    if status != "Completed":
+        cli.note(f"job '{job}' ended as {status}; its training had completed, and is not repeated")
     require_model(connection, body)
     ran = run_folder.of_job(connection, body)
     asked = _asked(ran.recipe, wanted, () if wanted else options.settings)
     steps = run_key.step_code(places.step)
-    key = evaluation_step.gate_key(asked.evaluation, _questions(asked, wanted, body), steps)
+    own = own_questions(asked, wanted is not None, options.settings)
+    key = evaluation_step.gate_key(asked.evaluation, _questions(asked, own, body), steps)
     known = None if options.again else existing(connection, body, key)
     if known is None:
-        made = plan(connection, history, body, ran, asked, wanted, places.step, key)
+        made = plan(connection, history, body, ran, asked, own, places.step, key)
         for note in made.notes:
             cli.note(note)
         if options.dry_run:
@@ -119,7 +125,7 @@ def trained(history: RunHistory, job: str) -> dict[str, Any]:
             f"job '{job}' has not finished: it is in state '{status}'",
             fix=f"Wait for it with: scripts/submit_finetune.py --attach {job}",
         )
-    if status != "Completed":
+    if status != "Completed" and trained_model.find(history, body) is None:
         raise watch.failure(history, history.run(job))
     problems = [f"job '{job}' has no output '{MODEL_OUTPUT}'"] * (MODEL_OUTPUT not in (properties.get("outputs") or {}))
     problems += [f"job '{job}' has no tag '{tag}'" for tag in _NEEDED if not tags.get(tag)]
@@ -153,8 +159,9 @@ def existing(connection: Connection, body: Mapping[str, Any], key: str) -> str |
     ]
     if found:
         return max(found)[1]
-    own = _tags(body).get(evaluation_step.TAG) == key and GATE_OUTPUT in (body["properties"].get("outputs") or {})
-    return job if own else None
+    properties = body["properties"]
+    own = _tags(body).get(evaluation_step.TAG) == key and GATE_OUTPUT in (properties.get("outputs") or {})
+    return job if own and properties.get("status") == "Completed" else None
 
 
 def plan(
@@ -163,11 +170,11 @@ def plan(
     body: Mapping[str, Any],
     ran: RunFolder,
     asked: Recipe,
-    wanted: Recipe | None,
+    own: Path | None,
     step: Path,
     key: str,
 ) -> Plan:
-    """All that is sent; nothing is yet."""
+    """All that is sent; nothing is yet. `own` is a regression set that lies here; else it is the job's, if any."""
     job, tags = str(body["name"]), _tags(body)
     attempt = attempts.next_attempt(connection, tags["test_hash"])
     name = run_key.next_name(f"{job}-evaluation", lambda taken: history.job(taken) is not None)
@@ -177,7 +184,7 @@ def plan(
     serving = serving_model.find(connection, tags["base_model"])
     assets = {
         "test_file": Asset("uri_file", _uri(body, "test_file")),
-        "tuned_model": Asset("mlflow_model", f"azureml://jobs/{job}/outputs/{MODEL_OUTPUT}"),
+        "tuned_model": Asset("mlflow_model", _model(history, body)),
     }
     if isinstance(asked.model, HubId):
         gate["huggingface_id"] = asked.model.id
@@ -185,20 +192,20 @@ def plan(
         assets["base_model"] = Asset("mlflow_model", tags["base_model"])
     if serving.model:
         assets["serving_model"] = Asset("mlflow_model", serving.model)
-    if wanted is not None and wanted.regression_file:
-        assets["regression_file"] = Asset("uri_file", str(wanted.regression_file))
+    if own:
+        assets["regression_file"] = Asset("uri_file", str(own))
     elif asked.evaluation.regression_set:
         assets["regression_file"] = Asset("uri_file", _uri(body, "regression_file"))
-    own = {
+    about = {
         EVALUATES: job,
         "commit": run_key.commit(Path(__file__).parent),
         "steps": run_key.step_code(step),
         "attempt": str(attempt),
         evaluation_step.TAG: key,
     }
-    questions = _questions(asked, wanted, body)
+    questions = _questions(asked, own, body)
     if questions:
-        own[evaluation_step.QUESTIONS] = questions
+        about[evaluation_step.QUESTIONS] = questions
     facts = {
         **ran.facts,
         "evaluation_job": name,
@@ -212,7 +219,7 @@ def plan(
             name,
             f"{body['properties'].get('displayName') or job} evaluation",
             str(body["properties"].get("experimentName") or asked.experiment),
-            {**{tag: tags[tag] for tag in _KEPT if tags.get(tag)}, **own},
+            {**{tag: tags[tag] for tag in _KEPT if tags.get(tag)}, **about},
         ),
         assets,
         gate,
@@ -254,11 +261,29 @@ def _asked(ran: Recipe, wanted: Recipe | None, settings: tuple[str, ...] | list[
     return recipe.from_text(recipe.as_yaml(ran), f"the recipe of job '{ran.name}'", ran.name, settings)
 
 
-def _questions(asked: Recipe, wanted: Recipe | None, body: Mapping[str, Any]) -> str:
+def own_questions(asked: Recipe, is_of_a_recipe: bool, settings: Sequence[str]) -> Path | None:
+    """The regression set that lies here, named by a recipe or by `--set`; UsageError where it does not."""
+    is_set = any(text.partition("=")[0].strip() == "evaluation.regression_set" for text in settings)
+    file = asked.regression_file if is_of_a_recipe or is_set else None
+    if file and not file.is_file():
+        raise UsageError(f"evaluation.regression_set: '{file}' does not exist", fix="Name a file that is here")
+    return file
+
+
+def _questions(asked: Recipe, own: Path | None, body: Mapping[str, Any]) -> str:
     """What tells one own regression set from another: its content's hash, as the job that used it recorded it."""
-    if wanted is not None:
-        return evaluation_step.questions_hash(wanted.regression_file)
+    if own:
+        return evaluation_step.questions_hash(own)
     return _tags(body).get(evaluation_step.QUESTIONS, "") if asked.evaluation.regression_set else ""
+
+
+def _model(history: RunHistory, body: Mapping[str, Any]) -> str:
+    """By the job's output, or where that was never finished by its place."""
+    if body["properties"].get("status") != "Completed":
+        found = trained_model.find(history, body)
+        if found:
+            return found.uri
+    return f"azureml://jobs/{body['name']}/outputs/{MODEL_OUTPUT}"
 
 
 def _uri(body: Mapping[str, Any], name: str) -> str:

@@ -21,6 +21,7 @@ from tunestack import (
     registry,
     run_key,
     serving_model,
+    trained_model,
 )
 from tunestack.clusters import Clusters
 from tunestack.connect import Connection
@@ -72,17 +73,18 @@ class Plan:
 
 
 def existing(connection: Connection, training: str) -> dict[str, Any] | None:
-    """The newest job of this very training; one that ended badly only where there is no other."""
+    """The newest job of this very training; one that ended badly only where there is no other.
+
+    Of these, one whose training completed comes first: only its gate is missing.
+    """
     jobs = connection.arm.pages(f"{connection.workspace.path}/jobs", JOB_VERSION, tag=TRAINING)
     found = [job for job in jobs if (job["properties"].get("tags") or {}).get(TRAINING) == training]
-    return max(
-        found,
-        key=lambda job: (
-            job["properties"].get("status") not in BADLY,
-            str((job.get("systemData") or {}).get("createdAt", "")),
-        ),
-        default=None,
-    )
+    found.sort(key=lambda job: str((job.get("systemData") or {}).get("createdAt", "")), reverse=True)
+    good = [job for job in found if job["properties"].get("status") not in BADLY]
+    if good or not found:
+        return good[0] if good else None
+    history = RunHistory(connection)
+    return next((job for job in found if trained_model.find(history, job)), found[0])
 
 
 def training_key(recipe: Recipe, data: DataFolder) -> str | None:

@@ -15,8 +15,9 @@ from tunestack import roles
 from tunestack.clusters import Clusters
 from tunestack.connect import Connection
 from tunestack.evaluation_step import COMPONENT
+from tunestack.trained_model import MODEL_OUTPUT, place
 
-MODEL_OUTPUT, GATE_OUTPUT = "trained_model", "evaluation"
+GATE_OUTPUT = "evaluation"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ def finetune(
         evaluate.compute = clusters.evaluate
         return {MODEL_OUTPUT: tuned, GATE_OUTPUT: evaluate.outputs.evaluation}
 
-    _submit(connection, _pipeline(tune, head, assets), head)
+    job = _pipeline(tune, head, assets)
+    job.outputs[MODEL_OUTPUT].path = place(head.name)
+    _submit(connection, job, head)
 
 
 def evaluate_alone(

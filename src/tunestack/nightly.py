@@ -23,6 +23,8 @@ def register(connection: Connection, signer: Signer | None) -> list[Registration
         except (GateSaidNo, UsageError) as error:
             for problem in error.problems:
                 note(f"job '{job}' is not registered: {problem}")
+            if isinstance(error, UsageError) and error.fix:
+                note(error.fix)
             continue
         if signer is None:
             note(f"would register '{found.path}' as {found.handle}")

@@ -19,6 +19,7 @@ from tunestack import (
     job_name,
     lineage,
     stored_files,
+    trained_model,
     watch,
     weights,
 )
@@ -36,6 +37,7 @@ from tunestack.weights import Manifest
 OUTPUT = "trained_model"
 VERSION = "2023-08-01-preview"
 NAMING_TAGS = ("base_model", "data")
+_BADLY = ENDED - {"Completed"}
 _FOLDER = Path("build/evidence")
 # Of a model's tags, those that Azure keeps unchangeable as well, as properties.
 _PROPERTIES = (*("job", "base_model", "component", "data_hash", "test_hash", "commit"), "files_sha256", lineage.GATE)
@@ -77,14 +79,18 @@ class Judged(Registration):
 
 
 def plan(connection: Connection, job: str, name: str = "") -> tuple[Registration, dict[str, Any], Run]:
-    """What a job's model is to be called, its body, and its run. The job must have ended well and have the output."""
+    """What a job's model is to be called, its body, and its run. The job must have ended well and have the output.
+
+    Where its gate failed or was cancelled, the training must have ended well: the version is that moment then.
+    """
     history = RunHistory(connection)
     job = job_name.find(history, job)
     body = connection.arm.get(f"{connection.workspace.path}/jobs/{job}", JOB_VERSION)
     run = history.run(job)
-    if run.status in ("Failed", "Canceled", "NotResponding"):
+    rescued = trained_model.find(history, body) if run.status in _BADLY else None
+    if run.status in _BADLY and rescued is None:
         raise watch.failure(history, run)
-    if run.status != "Completed" or run.ended is None:
+    if not rescued and (run.status != "Completed" or run.ended is None):
         raise EndedBadly(
             f"job '{job}' has not finished: it is in state '{run.status}'",
             fix=f"Wait for it with: scripts/submit_finetune.py --attach {job}",
@@ -95,10 +101,12 @@ def plan(connection: Connection, job: str, name: str = "") -> tuple[Registration
         fix = f"It evaluates job '{of}': register that one" if of else "Only jobs of submit_finetune have one"
         raise UsageError(f"job '{job}' has no output '{OUTPUT}'", fix=fix)
     tags = {str(key): str(value) for key, value in (properties.get("tags") or {}).items()}
+    ended = rescued.ended if rescued else run.ended
+    assert ended is not None
     found = Registration(
         name or _name(job, tags),
-        str(int(run.ended.timestamp())),
-        f"azureml://jobs/{job}/outputs/{OUTPUT}",
+        str(int(ended.timestamp())),
+        rescued.uri if rescued else f"azureml://jobs/{job}/outputs/{OUTPUT}",
         {"job": job, **tags},
     )
     return found, body, run
@@ -140,7 +148,11 @@ def judge(connection: Connection, planned: tuple[Registration, dict[str, Any], R
 
 
 def finished(connection: Connection) -> list[str]:
-    """Names of the workspace's fine-tunes that ended well, oldest first: jobs with the tags of `submit_finetune`."""
+    """Names of the workspace's fine-tunes that have a model, oldest first: jobs with the tags of `submit_finetune`.
+
+    One whose gate failed is among them: it may have been gated since.
+    """
+    history = RunHistory(connection)
     found = []
     for job in connection.arm.pages(f"{connection.workspace.path}/jobs", JOB_VERSION):
         properties = job["properties"]
@@ -149,7 +161,10 @@ def finished(connection: Connection) -> list[str]:
             if properties.get("status") == "Completed":
                 found.append((job.get("systemData", {}).get("createdAt", ""), str(job["name"])))
             elif properties.get("status") in ENDED:
-                note(f"job '{job['name']}' is in state '{properties['status']}' and has no model to register")
+                if trained_model.find(history, job):
+                    found.append((job.get("systemData", {}).get("createdAt", ""), str(job["name"])))
+                else:
+                    note(f"job '{job['name']}' is in state '{properties['status']}' and has no model to register")
     return [name for _, name in sorted(found)]
 
 

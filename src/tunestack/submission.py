@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunestack import cli, evaluation_step, finetune, gate, job_name, job_report, preflight, preflight_inputs, run_key
+from tunestack import (
+    cli,
+    evaluation_step,
+    finetune,
+    gate,
+    job_name,
+    job_report,
+    preflight,
+    preflight_inputs,
+    run_key,
+    trained_model,
+)
 from tunestack import watch as watching
 from tunestack.connect import Connection
 from tunestack.data_folder import DataFolder
@@ -145,8 +156,7 @@ def _known(
 ) -> cli.Result:
     name, status = str(job["name"]), str(job["properties"].get("status"))
     if status in finetune.BADLY:
-        cli.note(f"job '{name}' ran this very training and ended as {status}; --again makes a new one")
-        raise watching.failure(history, history.run(name))
+        return _ended_badly(connection, history, job, found, places, options)
     cli.note(
         f"job '{name}' {'ran' if status == 'Completed' else 'runs'} this very training with this data; "
         "--again makes a new one"
@@ -154,5 +164,36 @@ def _known(
     if options.no_wait or options.dry_run:
         return cli.Result(name, {"job": name, "status": status})
     result, verdict = watched(connection, history, name, options)
+    require(connection, verdict, found, places.step, options.recipe, shown(result, options))
+    return result
+
+
+def _ended_badly(
+    connection: Connection,
+    history: RunHistory,
+    job: dict[str, Any],
+    found: Recipe,
+    places: Places,
+    options: argparse.Namespace,
+) -> cli.Result:
+    """What a gate made of the model since, where only the gate had ended badly; otherwise why the job did."""
+    name, status = str(job["name"]), str(job["properties"].get("status"))
+    if trained_model.find(history, job) is None:
+        cli.note(f"job '{name}' ran this very training and ended as {status}; --again makes a new one")
+        raise watching.failure(history, history.run(name))
+    evaluation = gate.later(connection, name, job["properties"].get("tags") or {})
+    if evaluation is None:
+        cli.note(
+            f"job '{name}' ran this very training, which completed before the job ended as {status}; its model is "
+            f"gated, and nothing trained again, by: scripts/submit_finetune.py --evaluate {name} "
+            f"--recipe {options.recipe}"
+        )
+        raise watching.failure(history, history.run(name))
+    cli.note(f"job '{name}' ran this very training, and job '{evaluation['name']}' has gated its model")
+    if options.no_wait or options.dry_run:
+        return cli.Result(name, {"job": name, "status": status})
+    verdict = gate.read(connection, name)
+    cli.note(verdict.sentence)
+    result = cli.Result(name, {"job": name, "status": status, "gate": verdict.record})
     require(connection, verdict, found, places.step, options.recipe, shown(result, options))
     return result

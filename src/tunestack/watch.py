@@ -9,12 +9,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from tunestack import training_progress
-from tunestack.causes import explain
+from tunestack import trained_model, training_progress
+from tunestack.causes import Cause, explain
 from tunestack.errors import CloudError, EndedBadly, Interrupted, NotConfigured, TunestackError
 from tunestack.job_view import View, step_views
 from tunestack.run_cost import Cost, Costs
 from tunestack.run_history import QUEUED, Run, RunHistory
+from tunestack.trained_model import GATE_NODE
 from tunestack.training_progress import Dials, Training, duration
 from tunestack.watch_clock import Clock, Waiting
 from tunestack.watch_screen import screen
@@ -65,15 +66,28 @@ def failure(history: RunHistory, run: Run) -> EndedBadly:
     except CloudError as error:
         lines = []
         problems.append(f"its log cannot be read: {error.problems[0]}")
-    fix = "Run it again with --again"
+    gate_failed = all(GATE_NODE in (step.node, step.name) for step in failed)
+    gate = trained_model.gate_again(history, run) if gate_failed else ""
+    if gate and not run.tags.get("evaluates"):
+        problems.append("its training completed, and its model is there")
+    again = f"gate it anew, without training again: {gate}" if gate else "run it again with --again"
+    fix = again[0].upper() + again[1:]
     if run.status != "Canceled":
         cause = explain(first.name if failed else "", lines, first.error)
         unknown = "the cause is not known" + ("; the log is above" if lines else "")
         problems.append(f"the cause is known: {cause.what}" if cause else unknown)
-        fix = f"{cause.fix}; then run it again with --again" if cause else "Mend it, then run it again with --again"
-        if cause and "--again" in cause.fix:
-            fix = cause.fix
+        fix = _fix(cause, again)
     return EndedBadly(*problems, fix=fix, details=lines[-_LOG_LINES:])
+
+
+def _fix(cause: Cause | None, again: str) -> str:
+    """What to do, and how to go on then: `again`, unless the cause's own fix is to submit something new."""
+    if cause is None:
+        return f"Mend it, then {again}"
+    if "--again" not in cause.fix:
+        return f"{cause.fix}; then {again}"
+    is_that_all = cause.fix.startswith("Run it again")
+    return again[0].upper() + again[1:] if is_that_all and "--evaluate" in again else cause.fix
 
 
 class Watcher:

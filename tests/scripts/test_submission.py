@@ -5,10 +5,13 @@ The pipeline is the real one of `submit_finetune`, through the real SDK; only wh
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 import logging
+import re
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +20,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.scripts.conftest import RECIPE, ROOT, Ended, Stack
-from tunestack import cli, preflight, registry
+from tests.scripts.conftest import RECIPE, ROOT, Ended, Script, Stack
+from tunestack import cli, connect, preflight, registry
 from tunestack.parameters import Input
 from tunestack.preflight import Report
 from tunestack.run_history import RunHistory
@@ -38,9 +41,11 @@ TRAIN = {
     },
     "outputs": {"mlflow_model_folder": {"type": "mlflow_model"}},
     "environment": ENVIRONMENT,
-    # One of the seeds never ends by itself.
+    # One of the seeds never ends by itself, and one fails.
     "command": "if [ x$[[${{inputs.seed}}]] = x600 ]; then sleep 600; fi; "
-    "cp ${{inputs.train_file_path}} ${{outputs.mlflow_model_folder}}/MLmodel",
+    "if [ x$[[${{inputs.seed}}]] = x13 ]; then exit 13; fi; "
+    "echo 'flavors: {hftransformersv2: {task_type: chat-completion}}' > ${{outputs.mlflow_model_folder}}/MLmodel; "
+    "cp ${{inputs.train_file_path}} ${{outputs.mlflow_model_folder}}/model.safetensors",
 }
 GATE = ("min_gain", "max_regression", "min_clusters", "max_rows", "samples", "max_new_tokens", "max_seq_length")
 JUDGE = {
@@ -60,15 +65,18 @@ JUDGE = {
     "code": "code",
     "environment": ENVIRONMENT,
     "command": "python judge.py ${{inputs.test_file}} ${{inputs.min_gain}} ${{inputs.attempt}} ${{inputs.max_rows}} "
-    "${{outputs.evaluation}} $[[${{inputs.run_folder}}]]",
+    "${{outputs.evaluation}} $[[${{inputs.run_folder}}]] $[[${{inputs.regression_file}}]]",
 }
 CODE = """
-import hashlib, json, pathlib, sys
-test, least, attempt, rows, out, about = sys.argv[1:7]
+import hashlib, json, pathlib, sys, time
+test, least, attempt, rows, out, about, *questions = sys.argv[1:]
+for line in pathlib.Path(questions[0]).read_text().splitlines() if questions else ():
+    if not line.startswith("{"):
+        sys.exit(f"not JSON: {line}")
 passed = float(least) < 0.3
 gate = {"min_gain": float(least), "max_regression": 0.05, "min_clusters": 30, "attempt": int(float(attempt))}
-if float(rows) == 13:
-    sys.exit("thirteen rows are unlucky")
+if float(rows) == 600:
+    time.sleep(600)
 pathlib.Path(out, "metrics.json").write_text(json.dumps({
     "schema": 1, "verdict": "passed" if passed else "inconclusive", "reasons": [] if passed else ["too small a gain"],
     "labels": [], "gate": gate, "gain": {"estimate": 0.4, "lower": 0.3, "upper": 0.5, "clusters": 99},
@@ -154,6 +162,21 @@ def submit(stack: Stack, pipelines: Path, recipe: Path, data: Path, capsys: Any,
     return run
 
 
+@pytest.fixture
+def history(stack: Stack) -> RunHistory:
+    given = {"subscription": None, "resource_group": None, "workspace_name": None}
+    return RunHistory(connect.connect(argparse.Namespace(outputs=stack.outputs, **given)))
+
+
+def wait_for(history: RunHistory, job: str, node: str, status: str) -> None:
+    moment = threading.Event()
+    for _ in range(300):
+        if any(child.node == node and child.status == status for child in history.children(job)):
+            return
+        moment.wait(0.2)
+    raise AssertionError(f"step '{node}' of job '{job}' is not {status} after 60 s")
+
+
 def job_of(stack: Stack, name: str) -> dict[str, Any]:
     body: dict[str, Any] = stack.cloud.arm("GET", f"{stack.workspace}/jobs/{name}?api-version=2024-01-01-preview")
     return body["properties"]
@@ -230,14 +253,86 @@ def test_what_travels_with_a_run_is_the_recipe_as_it_ran_and_facts(submit: Submi
     assert json.loads(recipe.with_name("preflight.json").read_text())["findings"] == []
 
 
-def test_a_gate_that_fails_fails_the_job_and_again_is_offered(submit: Submit) -> None:
-    failed = submit("--set", "evaluation.max_rows=13")
+def test_a_gate_that_fails_buys_no_second_training(
+    submit: Submit,
+    stack: Stack,
+    history: RunHistory,
+    script: Script,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"
+    good.write_text('{"messages": []}\n')
+    bad.write_text("these are no questions\n")
+    failed = submit("--set", f"evaluation.regression_set={bad}")
     said = failed.failed(4)
     assert "step 'evaluate' failed" in said
-    assert "thirteen rows" in failed.err
+    assert "its training completed, and its model is there" in said
+    assert "not JSON: these are no questions" in failed.err
+    (name,) = re.findall("job '([^']+)' ended as Failed", said)
+    assert f"without training again: scripts/submit_finetune.py --evaluate {name} " in said
+    assert "--again" not in said
+
+    # The same recipe again trains nothing and says what to do; nothing is registered before a gate has spoken.
     known = submit("--no-wait")
-    assert "ended as Failed; --again makes a new one" in known.err
-    assert known.code == 4
+    assert "--again" not in known.failed(4)
+    assert f"by: scripts/submit_finetune.py --evaluate {name} --recipe" in known.err
+    assert f"job '{name}' has no evaluation of its model" in script("register_model", "--job", name).failed(2)
+    assert f"--evaluate {name}" in script("register_model", "--finished", "--dry-run").err
+
+    # With the same questions its gate fails the same way, and the line to go on with is the same.
+    again = submit("--evaluate", name, alone=True).failed(4)
+    assert f"job '{name}-evaluation' ended as Failed" in again
+    assert f"scripts/submit_finetune.py --evaluate {name} " in again
+    assert "'gone.jsonl' does not exist" in submit(
+        "--evaluate", name, "--set", "evaluation.regression_set=gone.jsonl", alone=True
+    ).failed(2)
+
+    mended = ("--set", f"evaluation.regression_set={good}")
+    assert submit("--evaluate", name, *mended, alone=True).handle == name
+    alone = job_of(stack, f"{name}-evaluation-2")
+    assert set(alone["jobs"]) == {"evaluate"}
+    assert alone["inputs"]["tuned_model"]["uri"].endswith(f"/paths/tunestack/{name}/trained_model/")
+    found = submit(*mended)
+    assert found.handle == name
+    assert f"job '{name}-evaluation-2' has gated its model" in found.err
+    assert "is of another gate" in submit().err
+
+    # The version is the moment at which the training had ended, whenever somebody asks.
+    (training,) = [child for child in history.children(name) if child.node == "chat_completion_pipeline"]
+    assert training.ended
+    planned = script("register_model", "--finished", "--dry-run").handle.splitlines()
+    handle = script("register_model", "--job", name).handle
+    assert handle in planned
+    assert handle.endswith(f":{int(training.ended.timestamp())}")
+    again_registered = script("register_model", "--job", name)
+    assert again_registered.handle == handle
+    assert "is registered already" in again_registered.err
+    place = f"{stack.workspace}/models/{handle.replace(':', '/versions/')}"
+    model = stack.cloud.arm("GET", f"{place}?api-version=2023-08-01-preview")
+    assert model["properties"]["tags"]["evaluation_job"] == f"{name}-evaluation-2"
+
+
+def test_a_run_cancelled_in_its_gate_keeps_its_model_and_a_failed_training_has_none(
+    submit: Submit, history: RunHistory
+) -> None:
+    endless = ("--set", "evaluation.max_rows=600")
+    name = submit(*endless, "--no-wait").handle
+    wait_for(history, name, "evaluate", "Running")
+    assert submit("--cancel", name, alone=True).handle == name
+    said = submit(*endless).failed(4)
+    assert f"job '{name}' ended as Canceled; its training completed, and its model is there" in said.replace(
+        "\nerror: ", "; "
+    )
+    assert f"Gate it anew, without training again: scripts/submit_finetune.py --evaluate {name} " in said
+    assert submit("--evaluate", name, "--set", "evaluation.max_rows=100", alone=True).handle == name
+
+    untrained = submit("--set", "training.seed=13")
+    assert "run it again with --again" in untrained.failed(4)
+    assert "--evaluate" not in untrained.err
+    (name,) = re.findall("job '([^']+)' ended as Failed", untrained.err)
+    assert f"job '{name}' ended as Failed" in submit("--evaluate", name, alone=True).failed(4)
 
 
 def test_a_cancelled_run_is_said_so_and_a_newer_one_counts(submit: Submit) -> None:
