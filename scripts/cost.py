@@ -20,7 +20,7 @@ def parser() -> cli.Parser:
     flags.add_argument("--stack", required=True, metavar="NAME", help="which stack's file and plan")
     flags.recipe_flags("add one fine-tune of this recipe, as a range")
     flags.add_argument(
-        "--rows", type=int, metavar="N", help="rows that it trains on, where its data source is not known"
+        "--rows", type=cli.count, metavar="N", help="rows that it trains on, where its data source is not known"
     )
     flags.add_argument(
         "--deployment",

@@ -81,9 +81,16 @@ class Parser(argparse.ArgumentParser):
 def positive(text: str) -> float:
     """A flag's value above 0."""
     value = float(text)
-    if value <= 0:
+    if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"'{text}' is not above zero")
     return value
+
+
+def count(text: str) -> int:
+    """A flag's whole number from 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above zero")
+    return int(text)
 
 
 def percent(text: str) -> float:

@@ -74,7 +74,8 @@ class Preparation:
         if not problems:
             return
         if not rejects.counts:
-            raise UsageError(*problems, fix="Raise the percentage, or use more data")
+            more = "Use more data" if self.data.percent == 100 else "Raise the percentage, or use more data"
+            raise UsageError(*problems, fix=more)
         os.replace(fresh / REJECTED, kept)
         raise UsageError(
             *problems,

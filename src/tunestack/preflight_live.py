@@ -138,9 +138,14 @@ class Live:
         """(cores in use, cores allowed) of the region, as `quota.granted` has them."""
         return granted(self.connection.arm.pages(f"{self._location}/usages", VERSION))
 
+    @property
+    def shows_restrictions(self) -> bool:
+        """Whether the caller may read what of the region is closed to the subscription."""
+        return self._skus is not None
+
     def restriction(self, size: str) -> str:
-        """Why Azure gives this subscription no such machine here, in its own words; empty where it does."""
-        for sku in self._skus:
+        """Why Azure gives this subscription no such machine here, in its own words; empty where nothing is known."""
+        for sku in self._skus or ():
             if str(sku.get("name", "")).lower() == size.lower():
                 for held in sku.get("restrictions") or ():
                     if held.get("type") == "Location":
@@ -148,8 +153,8 @@ class Live:
         return ""
 
     @cached_property
-    def _skus(self) -> list[Json]:
-        """Machines of the region with what restricts them; none where the caller may not read that."""
+    def _skus(self) -> list[Json] | None:
+        """Machines of the region with what restricts them; None where the caller may not read that."""
         path = f"/subscriptions/{self.connection.workspace.subscription_id}/providers/Microsoft.Compute/skus"
         try:
             listed: list[Json] = list(
@@ -158,7 +163,7 @@ class Live:
         except CloudError as error:
             if error.status != 403:
                 raise
-            return []
+            return None
         return listed
 
     @property

@@ -107,7 +107,10 @@ def _by_list(check: str, live: Live, size: str) -> Finding:
         said = f"'{size}' is closed to this subscription: {held}"
         fix = "Ask Azure support, or take another region or size"
         return Finding(check, "error", said, "Microsoft.Compute/skus, asked now", fix)
-    return Finding(check, "ok", f"'{live.region}' offers '{size}'", source)
+    said = f"'{live.region}' offers '{size}'"
+    if not live.shows_restrictions:
+        return Finding(check, "warning", f"{said}; whether it is closed to you may not be read", source, _READER)
+    return Finding(check, "ok", said, source)
 
 
 def _elsewhere(check: str, size: str, region: str, source: str) -> Finding:

@@ -111,7 +111,8 @@ def test_an_unknown_price_is_a_line_and_said_in_the_sum(script: Script, tmp_path
         (("--stack", "dev", "--lease", "9d"), "longer than the stack allows"),
         (("--stack", "dev", "--deployment", "gone.yml"), "deployment 'gone.yml' does not exist"),
         (("--stack", "dev", "--recipe", "gone.yml"), "recipe 'gone.yml' does not exist"),
-        (("--stack", "dev", "--rows", "many"), "invalid int value: 'many'"),
+        (("--stack", "dev", "--rows", "many"), "'many' is not a whole number above zero"),
+        (("--stack", "dev", "--rows", "-5"), "'-5' is not a whole number above zero"),
     ],
 )
 def test_bad_input_is_one_clear_error(script: Script, arguments, said) -> None:

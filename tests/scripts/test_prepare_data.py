@@ -121,6 +121,7 @@ def test_a_terminal_gets_a_bar_and_colours_and_stdout_the_folder_alone(tmp_path)
         (("--source", "gone.jsonl", "--percent", "5"), "'gone.jsonl' does not exist"),
         (("--recipe", RECIPE, "--percent", "0"), "'0' is not a percentage"),
         (("--recipe", RECIPE, "--percent", "all"), "'all' is not a percentage"),
+        (("--recipe", RECIPE, "--show", "0"), "'0' is not a whole number above zero"),
         (("--source", "package:nltk", "--percent", "5"), "unknown package"),
         (("--recipe", RECIPE, "--set", "data.sampling=best"), "'data.sampling' cannot be 'best'"),
         (("--source", "x", "--percent", "5", "--set", "training.seed=1"), "without --recipe there is no 'training'"),

@@ -161,7 +161,7 @@ CASES = (
         lambda: online({at.SKUS: {"value": [{"name": A100, "restrictions": [CLOSED]}]}}),
         "NotAvailableForSubscription",
     ),
-    Case("training-region", "ok", lambda: online({at.SKUS: refused()}), "'eastus' offers"),
+    Case("training-region", "warning", lambda: online({at.SKUS: refused()}), "whether it is closed to you may not be"),
     Case("serving-region", "ok", offline, "'eastus' offers"),
     Case("serving-region", "error", lambda: offline(location="westcentralus"), "eastus2"),
     Case("serving-region", "warning", lambda: online({at.SIZES: refused()}), "may not be read"),
