@@ -21,7 +21,9 @@ def parser() -> cli.Parser:
     flags.add_argument("--percent", type=cli.percent, metavar="N", help="take N percent of each split instead")
     flags.add_argument("--output", type=Path, metavar="FOLDER", help="write here (else build/data/NAME-PERCENT)")
     flags.add_argument("--tokenizer", metavar="PLACE", help="the model's tokenizer: a folder, or OWNER/NAME on the hub")
-    flags.add_argument("--show", type=cli.count, default=0, metavar="N", help="show N rows as the model is trained on them")
+    flags.add_argument(
+        "--show", type=cli.count, default=0, metavar="N", help="show N rows as the model is trained on them"
+    )
     flags.add_argument("--dry-run", action="store_true", help="say what would be read and written, do nothing")
     return flags
 
