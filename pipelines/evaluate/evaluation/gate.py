@@ -34,7 +34,7 @@ def run(settings: Settings) -> dict[str, Any]:
     test = rows.choose(rows.read(settings.test_file, skipped), settings.max_rows, settings.seed)
     questions_file = settings.regression_file or GENERAL_QUESTIONS
     unasked: Counter[str] = Counter()
-    questions = rows.choose(rows.read(questions_file, unasked), settings.max_rows, settings.seed)
+    questions = rows.choose(_questions(questions_file, unasked), settings.max_rows, settings.seed)
     models = measuring.read_all(folders, test, questions, settings.max_seq_length)
     skipped.update(models["base"].skipped)
     unasked.update(models["base"].unasked)
@@ -50,6 +50,15 @@ def run(settings: Settings) -> dict[str, Any]:
     write(settings, metrics, models, sample, files)
     print(f"{metrics['verdict']}: {' '.join(metrics['reasons'])}", flush=True)
     return metrics
+
+
+def _questions(file: Path, unasked: Counter[str]) -> list[Conversation]:
+    """The regression set. What is wrong with it is not mended where the data are."""
+    try:
+        return rows.read(file, unasked)
+    except Refusal as error:
+        why = str(error).removesuffix(" Prepare the data again.")
+        raise Refusal(f"The regression set cannot be used: {why}") from None
 
 
 def find_models(settings: Settings) -> dict[str, ModelFolder]:
