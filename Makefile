@@ -38,6 +38,7 @@ bench: setup  ## the figures of README.md, measured anew
 	@$(BIN)/python benchmarks/localcloud_requests.py
 	@$(BIN)/python benchmarks/export.py
 	@$(BIN)/python benchmarks/preflight.py
+	@$(BIN)/python benchmarks/gate.py
 
 docs: setup  ## write the generated pages of docs/ anew
 	@$(BIN)/python tools/reference.py

@@ -41,6 +41,15 @@ def test_all_four_files_are_written_and_hold_what_the_contract_names(
     assert found["models"]["base"]["tokens"] == found["models"]["serving"]["tokens"] == found["gain"]["tokens"]
 
 
+def test_what_others_wrote_into_the_run_folder_costs_no_verdict(evaluate: Evaluate, run_folder: Path) -> None:
+    (run_folder / "recipe.yml").unlink()
+    (run_folder / "recipe.yml").mkdir()
+    (run_folder / "card.json").write_text("[" * 100_000)
+    (run_folder / "run.json").write_text('{"display_name": 3, "tags": [1], "workspace": NaN}')
+    (run_folder / "preflight.json").write_bytes(b"\xff")
+    assert evaluate(run_folder=run_folder, samples=0)["generation"] == {}
+
+
 def test_samples_stand_side_by_side_with_the_data(
     evaluate: Evaluate, tmp_path: Path, tiny_models: dict[str, Path]
 ) -> None:

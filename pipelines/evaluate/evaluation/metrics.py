@@ -125,6 +125,7 @@ def _interval(found: Interval, of: Comparison) -> dict[str, Any]:
         "lower": found.lower,
         "upper": found.upper,
         "clusters": found.clusters,
+        "effective_clusters": found.effective and round(found.effective, 1),
         "rows": len(of.lines),
         "tokens": sum(of.tokens),
         "same_tokens": of.same_tokens,

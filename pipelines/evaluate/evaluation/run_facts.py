@@ -35,7 +35,7 @@ def _object(path: Path) -> dict[str, Any]:
         return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         say(f"'{path.name}' of the run is not readable and is left out of the report: {error}")
         return {}
     return found if isinstance(found, dict) else {}

@@ -81,8 +81,8 @@ def _about_clusters(gate: Gate, gain: Interval) -> list[str]:
     if gain.clusters >= gate.min_clusters:
         return []
     return [
-        f"Too few conversations: the test rows are {gain.clusters} clusters of conversations, {gate.min_clusters} are "
-        "asked. Use more test data."
+        f"Too few conversations: the test rows are {gain.clusters} {'cluster' if gain.clusters == 1 else 'clusters'} "
+        f"of conversations, {gate.min_clusters} are asked. Use more test data."
     ]
 
 
@@ -96,6 +96,8 @@ def _about_gain(gate: Gate, gain: Interval) -> list[str]:
         return [f"The tuned model is clearly worse than its base: the gain is at most {_nats(gain.upper)}; {asked}."]
     if gain.upper is not None and gain.upper < gate.min_gain:
         return [f"The gain is clearly too small: at most {_nats(gain.upper)} with 95 % confidence; {asked}."]
+    if gain.lower is None:
+        return [f"The gain is too uncertain: estimated {_nats(gain.estimate)}, and nothing is certain; {asked}."]
     if gain.estimate <= gate.min_gain:
         return [
             f"The gain is estimated too small: {_nats(gain.estimate)}, certainly above {_nats(gain.lower)}; {asked}."
