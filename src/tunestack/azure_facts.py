@@ -157,12 +157,3 @@ def objections(size: str, allowed: AllowList | None, purpose: Purpose, model: st
             f"({allowed.source}): {', '.join(allowed.sizes)}"
         )
     return found
-
-
-def archived(model: str, today: date) -> str:
-    """Why a base model should not be started from any more; empty for one in good standing."""
-    fact = facts()["models"].get(model, {})
-    retired = fact.get("retired")
-    if fact.get("archived"):
-        return f"is archived in its registry, and was retired on {retired}"
-    return f"was retired on {retired}" if retired and retired <= today else ""

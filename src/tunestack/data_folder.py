@@ -23,6 +23,12 @@ MANIFEST = "data.json"
 REJECTED = "rejected.jsonl"
 CARD = "card.json"
 CARD_PAGE = "card.md"
+# The card's figures that others count with.
+_FIGURES = {
+    "tokens": ("masked_rows", "cut_rows", "sampled_rows", "refused_rows"),
+    "lengths": ("mean", "longest"),
+    "rejected": ("rows", "percent"),
+}
 FILES = frozenset({MANIFEST, REJECTED, CARD, CARD_PAGE, *(f"{split}.jsonl" for split in SPLITS)})
 
 
@@ -131,7 +137,16 @@ def _card(folder: Path) -> dict[str, Any]:
         found = orjson.loads((folder / CARD).read_bytes())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return found if isinstance(found, dict) and _is_sound(found) else {}
+
+
+def _is_sound(card: Mapping[str, Any]) -> bool:
+    """Whether the figures that others count with are numbers: one that was changed by hand is no card."""
+    parts = [(card.get(part) or {}, names) for part, names in _FIGURES.items()]
+    if not all(isinstance(part, dict) for part, _ in parts):
+        return False
+    figures = [part.get(name) for part, names in parts for name in names] + [card.get("test_questions")]
+    return all(figure is None or isinstance(figure, (int, float)) for figure in figures)
 
 
 def _sum(place: Path) -> str:

@@ -154,13 +154,19 @@ def clusters(subject: Subject) -> Finding:
     if data is None:
         return _no_data(check)
     asked = subject.recipe.evaluation
-    looked, told = min(data.rows.get("test", 0), asked.max_rows), data.card.get("test_questions")
-    found = looked if told is None else min(int(told), looked)
+    rows, told = data.rows.get("test", 0), data.card.get("test_questions")
+    looked = min(rows, asked.max_rows)
+    most = looked if told is None else min(int(told), looked)
+    # At least: every row that is not looked at could be a conversation of its own.
+    least = most if told is None else min(max(int(told) - (rows - looked), 1), most)
     kind = "rows, and rows that share a question count once" if told is None else "conversations that differ"
-    said = f"of the test split the gate looks at {found:,} {kind}; it wants {asked.min_clusters:,}"
-    if found < asked.min_clusters:
-        fix = "Take more data, raise evaluation.max_rows, or lower evaluation.min_clusters, which labels the verdict"
+    found = f"{most:,}" if least == most else f"{least:,} to {most:,}"
+    said = f"of the test split the gate looks at {found} {kind}; it wants {asked.min_clusters:,}"
+    fix = "Take more data, raise evaluation.max_rows, or lower evaluation.min_clusters, which labels the verdict"
+    if most < asked.min_clusters:
         return Finding(check, "error", said, CARD, fix)
+    if least < asked.min_clusters:
+        return Finding(check, "warning", said, CARD, fix)
     if told is None:
         return Finding(check, "warning", said, FOLDER, MAKE)
     return Finding(check, "ok", said, CARD)

@@ -31,17 +31,6 @@ def row(raw: Any, where: str) -> Row:
     return {"prompt": prompt, "prompt_id": raw.get("prompt_id") or _sha256(prompt), "messages": messages}
 
 
-def conversation(turns: Iterable[str]) -> Row | None:
-    """A row from alternating turns, the user's first; None where nobody answers. A last question is dropped."""
-    texts = [turn.strip() for turn in turns]
-    texts = texts[: len(texts) - len(texts) % 2]
-    if not texts or not all(texts):
-        return None
-    roles = ("user", "assistant")
-    messages = [{"content": text, "role": roles[index % 2]} for index, text in enumerate(texts)]
-    return {"prompt": texts[0], "prompt_id": _sha256(texts[0]), "messages": messages}
-
-
 def first_question(messages: Iterable[Mapping[str, str]]) -> str:
     """The first user turn: what a row is sorted and split by."""
     for message in messages:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import date
 from importlib.resources import files
 
-import pytest
 import yaml
 
 from infra import rules
@@ -50,13 +49,6 @@ def test_an_allow_list_may_name_a_retired_size_and_it_is_refused_all_the_same():
     assert allowed is not None
     assert "Standard_NC6s_v3" in allowed
     assert azure_facts.objections("Standard_NC6s_v3", allowed, "inference", "Phi-3-mini-4k-instruct", TODAY)
-
-
-@pytest.mark.parametrize(
-    ("model", "gone"), [("Phi-4", False), ("Phi-3-mini-4k-instruct", True), ("Llama-2-7b-chat", True)]
-)
-def test_an_archived_or_retired_model_is_known(model, gone):
-    assert bool(azure_facts.archived(model, TODAY)) is gone
 
 
 def test_gpus_are_counted_per_machine():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -256,6 +257,15 @@ def test_a_folder_without_questions_to_ask_is_whole(corpus, tmp_path) -> None:
     for split in data_folder.NEEDED:
         data_folder.file(tmp_path, split).write_bytes(data_folder.file(corpus[0], split).read_bytes())
     assert data_folder.read(tmp_path).rows["sample"] == 0
+
+
+@pytest.mark.parametrize(
+    "card", ["[1]", "{", '{"tokens": 5}', '{"lengths": {"mean": "x"}}', '{"rejected": {"percent": "y"}}']
+)
+def test_a_card_that_was_changed_by_hand_is_no_card(corpus, tmp_path, card) -> None:
+    copied = shutil.copytree(corpus[0], tmp_path / "data")
+    (copied / "card.json").write_text(card)
+    assert data_folder.read(copied).card == {}
 
 
 def test_all_missing_files_are_reported_together(tmp_path) -> None:

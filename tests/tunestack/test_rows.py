@@ -39,17 +39,6 @@ def test_questions_of_signs_alone_differ():
     assert len(keys) == 2
 
 
-@given(some.lists(some.text(min_size=1).filter(str.strip), min_size=2))
-def test_a_conversation_starts_with_the_user_and_ends_with_an_answer(turns):
-    found = rows.conversation(turns)
-    assert found is not None
-    assert [message["role"] for message in found["messages"]] == ["user", "assistant"] * (len(turns) // 2)
-
-
-def test_a_conversation_that_nobody_answers_is_no_row():
-    assert rows.conversation(["Anybody?"]) is None
-
-
 @given(some.binary())
 def test_a_bucket_lies_between_0_and_100(data):
     assert 0 <= rows.bucket(hashlib.sha256(data).hexdigest()) < 100
