@@ -84,10 +84,10 @@ class Data(_Strict):
     splits: Splits | None = None
     percent: float = Field(gt=0, le=100)
     sampling: Sampling = "head"
-    seed: int = Field(default=42, ge=0)
+    seed: int = Field(default=42, ge=0, lt=2**32)
     format: Format = "messages"
     columns: dict[str, str] = {}
-    max_tokens: int | None = Field(default=None, gt=0)
+    max_tokens: int | None = Field(default=None, gt=0, lt=2**31)
     validation_percent: float = Field(default=10, gt=0, le=50)
     max_rejected_percent: float = Field(default=5, ge=0, le=100)
 
@@ -114,7 +114,7 @@ class Evaluation(_Strict):
     samples: int = Field(default=8, ge=0)
     max_new_tokens: int = Field(default=200, ge=1)
     regression_set: str | None = Field(default=None, min_length=1)
-    seed: int = Field(default=42, ge=0)
+    seed: int = Field(default=42, ge=0, lt=2**32)
 
 
 class Recipe(_Strict):

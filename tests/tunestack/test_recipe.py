@@ -187,6 +187,8 @@ def test_max_steps_of_none_goes_with_epochs(tmp_path):
         ("{source: rows.jsonl, percent: 5, sampling: random}", "'head', 'row_groups' or 'rows'"),
         ("{source: rows.jsonl, percent: 5, format: openai}", "'data.format' cannot be 'openai'"),
         ("{source: rows.jsonl, percent: 5, max_tokens: 0}", "'data.max_tokens' cannot be 0"),
+        ("{source: rows.jsonl, percent: 5, seed: 4294967296}", "'data.seed' cannot be 4294967296"),
+        ("{source: rows.jsonl, percent: 5, max_tokens: 2147483648}", "'data.max_tokens' cannot be 2147483648"),
         ("{source: rows.jsonl, percent: 5, columns: [a]}", "'data.columns' cannot be"),
     ],
 )
