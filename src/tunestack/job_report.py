@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import Any
 
 from tunestack import cancelling, cli, job_name, tables
@@ -39,12 +40,12 @@ def watch(history: RunHistory, job: str, options: argparse.Namespace) -> cli.Res
     queue_timeout = _seconds(getattr(options, "queue_timeout", None))
     run = follow(history.asking_once(), job, attach, Waiting(_seconds(options.timeout), queue_timeout=queue_timeout))
     try:
-        metrics = _metrics(history, run)
+        found = metrics(history, run)
     except CloudError as error:
         cli.note(f"warning: the metrics of job '{job}' cannot be read: {error}")
-        metrics = {}
-    _show_metrics(metrics)
-    losses = metrics.get("eval_loss", {})
+        found = {}
+    _show_metrics(found)
+    losses = found.get("eval_loss", {})
     if losses and losses["first_step"] != losses["last_step"]:
         cli.note(f"held-out loss went from {losses['first']:.3f} to {losses['last']:.3f}")
     spent = cancelling.cost(history, run)
@@ -55,7 +56,7 @@ def watch(history: RunHistory, job: str, options: argparse.Namespace) -> cli.Res
             "status": run.status,
             "ended": run.ended,
             "tags": run.tags,
-            "metrics": metrics,
+            "metrics": found,
             "estimated_cost": round(spent.dollars, 4) if spent else None,
         },
     )
@@ -65,11 +66,19 @@ def _seconds(minutes: float | None) -> float | None:
     return minutes * 60 if minutes else None
 
 
-def _metrics(history: RunHistory, run: Run) -> dict[str, dict[str, Any]]:
-    """First, last and best value of each metric; the first `eval_loss` is the base model's where it is at step 0."""
+def metrics(history: RunHistory, run: Run) -> dict[str, dict[str, Any]]:
+    """First, last and best value of each metric; the first `eval_loss` is the base model's where it is at step 0.
+
+    What is no number has no place among them, nor in JSON: it is said instead.
+    """
     found = {}
     for name in sorted(history.metrics(run.id)):
-        points = history.metric(run.id, name)
+        told = history.metric(run.id, name)
+        points = [point for point in told if math.isfinite(point.value)]
+        if len(points) < len(told):
+            first = next(point.step for point in told if not math.isfinite(point.value))
+            count = f"{len(told) - len(points)} of {len(told)} steps"
+            cli.note(f"warning: '{name}' is no number at {count}, first at step {first}")
         if points:
             found[name] = {
                 "first": points[0].value,

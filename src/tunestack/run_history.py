@@ -48,7 +48,7 @@ class Run:
     def parse(cls, raw: dict[str, Any]) -> Run:
         return cls(
             raw["runId"],
-            raw.get("displayName") or raw.get("properties", {}).get("azureml.moduleName") or raw["runId"],
+            raw.get("displayName") or (raw.get("properties") or {}).get("azureml.moduleName") or raw["runId"],
             raw.get("status") or "NotStarted",
             _time(raw.get("startTimeUtc")),
             _time(raw.get("endTimeUtc")),
