@@ -19,27 +19,27 @@ class LineFile:
         self.rows = 0
         self._file = file.open("wb", buffering=2**18)
         self._hashed, self._digest = hashed, hashlib.sha256()
-        self._pieces: SimpleQueue[bytes | None] = SimpleQueue()
+        self._pieces: SimpleQueue[Sequence[memoryview] | None] = SimpleQueue()
         self._waiting, self._drained = 0, threading.Condition()
         self._failed: OSError | None = None
         self._writer = threading.Thread(target=self._run, name=f"write {file.name}", daemon=True)
         self._writer.start()
 
-    def write(self, lines: Sequence[bytes]) -> None:
-        """Append lines, each with its newline. What failed to be written is raised here or by `close`."""
+    def write(self, lines: Sequence[memoryview]) -> None:
+        """Append lines, each with its line end. What failed to be written is raised here or by `close`."""
         if not lines:
             return
         if self._failed:
             raise self._failed
         self.rows += len(lines)
-        piece = b"".join(lines)
         with self._drained:
             self._drained.wait_for(lambda: self._waiting < _WAITING)
-            self._waiting += len(piece)
-        self._pieces.put(piece)
+            self._waiting += sum(map(len, lines))
+        self._pieces.put(lines)
 
     def _run(self) -> None:
-        while (piece := self._pieces.get()) is not None:
+        while (lines := self._pieces.get()) is not None:
+            piece = b"".join(lines)
             try:
                 if not self._failed:
                     self._file.write(piece)

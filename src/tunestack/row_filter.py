@@ -5,12 +5,12 @@ Remembers 16 bytes per row for duplicates, and 16 per test row for its question;
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tunestack import row_lines, rows
+from tunestack import rows
 from tunestack.batches import POOL, Role
 from tunestack.digest_set import SIZE, DigestSet
 
@@ -53,12 +53,11 @@ class RowFilter:
         """Questions of the test split that differ."""
         return len(self._tested)
 
-    def decide(self, role: Role, found: Sequence[Mapping[str, Any]], lines: Sequence[bytes]) -> Decision:
-        """Rows of a role, given as objects and as their lines."""
-        texts = [rows.first_question(row["messages"]) for row in found]
-        questions = [rows.question_digest(text)[:SIZE] for text in texts]
+    def decide(self, role: Role, asked: Sequence[str], conversations: Sequence[memoryview]) -> Decision:
+        """Rows of a role, given as their first questions and as their conversations (`row_lines.Lines`)."""
+        questions = [rows.question_digest(text)[:SIZE] for text in asked]
         fresh = self._conversations.setdefault(role, DigestSet()).add(
-            [sha256(row_lines.conversation(line)).digest()[:SIZE] for line in lines]
+            [sha256(conversation).digest()[:SIZE] for conversation in conversations]
         )
         reasons: list[str | None] = [None if is_fresh else DUPLICATE for is_fresh in fresh]
         if role in ("train", "sample"):

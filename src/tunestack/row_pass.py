@@ -14,6 +14,7 @@ from tunestack.line_file import LineFile
 from tunestack.rejects import Rejects
 from tunestack.row_checks import Checked
 from tunestack.row_filter import RowFilter
+from tunestack.row_lines import Lines
 from tunestack.row_statistics import RowStatistics
 from tunestack.token_counts import TokenCounts
 
@@ -52,37 +53,28 @@ class RowPass:
         where = "train" if role == POOL else str(role)
         for bad in part.bad:
             self.rejects.add(where, bad.place, bad.reason, bad.raw)
-        found: list[dict[str, Any]] = []
-        lines: list[bytes] = []
-        for some_rows, some_lines in row_lines.of_table(part.table):
-            found += some_rows
-            lines += some_lines
-        good = list(range(len(found)))
+        found = row_lines.of_table(part.table)
+        good = list(range(part.table.num_rows))
         if not part.checked.is_clean:
             good = [index for index, reason in enumerate(part.checked.reasons) if reason is None]
             for index, reason in enumerate(part.checked.reasons):
                 if reason is not None:
-                    self.rejects.add(where, part.place(index), reason, lines[index])
-        self._sort(role, part, good, [found[index] for index in good], [lines[index] for index in good])
+                    self.rejects.add(where, part.place(index), reason, bytes(found.whole[index]))
+        self._sort(role, part, good, found)
 
-    def _sort(
-        self,
-        role: Role,
-        part: _Part,
-        good: Sequence[int],
-        found: Sequence[Mapping[str, Any]],
-        lines: Sequence[bytes],
-    ) -> None:
+    def _sort(self, role: Role, part: _Part, good: Sequence[int], found: Lines) -> None:
         """Rows that are good in themselves, to their splits; `good` are their indexes in the part."""
-        decided = self.chosen.decide(role, found, lines)
-        too_long = self.tokens.too_long(found, [reason is None for reason in decided.reasons])
+        lines = [found.whole[index] for index in good]
+        asked = [part.checked.questions[index] for index in good]
+        decided = self.chosen.decide(role, asked, [found.conversations[index] for index in good])
+        too_long = self.tokens.too_long(lines, [reason is None for reason in decided.reasons])
         kept: dict[str, list[int]] = {split: [] for split in SPLITS}
         for at, (split, reason) in enumerate(zip(decided.splits, decided.reasons, strict=True)):
             reason = reason or too_long.get(at)
             if reason is None:
                 kept[split].append(at)
             else:
-                self.rejects.add(split, part.place(good[at]), reason, lines[at])
+                self.rejects.add(split, part.place(good[at]), reason, bytes(lines[at]))
         self.chosen.remember(decided, kept["test"])
         for split, chosen in kept.items():
             kept_lines, checked = [lines[at] for at in chosen], part.checked

@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -47,11 +47,12 @@ class TokenCounts:
         """The tokenizer's, empty where there is none."""
         return self.tokenizer.name if self.tokenizer else ""
 
-    def too_long(self, rows: Sequence[Mapping[str, Any]], asked: Sequence[bool]) -> dict[int, str]:
+    def too_long(self, lines: Sequence[memoryview], asked: Sequence[bool]) -> dict[int, str]:
         """Rows to leave out, by index with the reason, of those asked about; none by an estimate."""
         if self.maximum is None:
             return {}
         chosen = [index for index, is_asked in enumerate(asked) if is_asked]
+        rows = {index: orjson.loads(lines[index]) for index in chosen}
         if self.tokenizer is None:
             sizes = (sum(len(message["content"].encode()) for message in rows[index]["messages"]) for index in chosen)
             self.estimated_too_long += sum(size / BYTES_PER_TOKEN > self.maximum for size in sizes)
@@ -63,13 +64,14 @@ class TokenCounts:
         lengths = self.tokenizer.lengths(list(long.values()))
         return found | {i: _TOO_LONG for i, length in zip(long, lengths, strict=True) if length > self.maximum}
 
-    def offer(self, split: str, lines: Sequence[bytes]) -> None:
+    def offer(self, split: str, lines: Sequence[memoryview]) -> None:
         """Rows that were kept; some of train are remembered."""
         if split != "train" or self.tokenizer is None:
             return
         for line in lines:
             self._sampled += 1
-            heapq.heappush(self._sample, (-zlib.crc32(line), self._sampled, line))
+            # A copy: a view would keep the lines around it as well.
+            heapq.heappush(self._sample, (-zlib.crc32(line), self._sampled, bytes(line)))
             self._bytes += len(line)
             while self._bytes > self.sample_bytes and len(self._sample) > 1:
                 self._bytes -= len(heapq.heappop(self._sample)[2])

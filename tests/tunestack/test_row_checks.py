@@ -99,12 +99,13 @@ def test_whole_batches_are_judged_as_single_rows(found) -> None:
 
 
 @given(some.lists(some.tuples(some.text(), some.text(), some.text()), min_size=1, max_size=5))
+@settings(deadline=None)
 def test_a_line_is_the_row_and_equal_conversations_have_equal_ends(texts) -> None:
     found = [row(question, answer, prompt=prompt) for prompt, question, answer in texts]
-    for some_rows, lines in row_lines.of_table(table(found)):
-        assert [json.loads(line) for line in lines] == some_rows == found
-        for item, line in zip(some_rows, lines, strict=True):
-            assert json.loads(b"{" + bytes(row_lines.conversation(line))[1:])["messages"] == item["messages"]
+    lines = row_lines.of_table(table(found))
+    assert [bytes(line) for line in lines.whole] == [rows.dumps(item) for item in found]
+    for item, conversation in zip(found, lines.conversations, strict=True):
+        assert json.loads(b"{" + bytes(conversation)[1:])["messages"] == item["messages"]
 
 
 @pytest.mark.parametrize(
@@ -168,8 +169,8 @@ def test_a_digest_set_of_many_takes_16_bytes_each() -> None:
 
 
 def decided(chosen, role, *found):
-    lines = [line for _, some_lines in row_lines.of_table(table(found)) for line in some_lines]
-    made = chosen.decide(role, list(found), lines)
+    batch = table(found)
+    made = chosen.decide(role, row_checks.check(batch).questions, row_lines.of_table(batch).conversations)
     kept = [index for index, reason in enumerate(made.reasons) if reason is None]
     chosen.remember(made, [index for index in kept if made.splits[index] == "test"])
     return made.splits, made.reasons
