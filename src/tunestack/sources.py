@@ -88,5 +88,6 @@ def _package_licence(name: str) -> str | None:
     """As the package's own metadata says it."""
     found = metadata.metadata(name)
     classified = [text.rsplit(" :: ", 1)[-1] for text in found.get_all("Classifier") or () if "License" in text]
-    said = [text for text in (found.get("License-Expression"), found.get("License"), *classified) if text]
+    named = [text for name in ("License-Expression", "License") for text in found.get_all(name) or ()]
+    said = [text for text in (*named, *classified) if text]
     return said[0] if said else None
