@@ -25,7 +25,6 @@ MANIFEST, PROVENANCE, GATE, CARD = "manifest.json", "provenance.json", "gate.jso
 # Of the run, as they were when it ran; a run without one is told, and its evidence goes without.
 OF_THE_RUN = ("metrics.json", "recipe.yml", "card.json", "preflight.json")
 MOST_FILES = 20  # more than any evidence has: what is fetched to be checked stays small
-_SIZE_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
