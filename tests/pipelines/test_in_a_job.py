@@ -59,6 +59,8 @@ def test_a_pipeline_with_the_gate_leaves_verdict_files_and_a_tracked_run(
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["gate"]["attempt"] == 3
     assert metrics["test"]["rows"] == 12
+    monkeypatch.setattr("mlflow.tracking._tracking_service.utils._tracking_uri", None)  # it holds for the process
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     mlflow.set_tracking_uri(jobs.client.workspaces.get("ws-test").mlflow_tracking_uri)
     found = mlflow.get_run(done.name).data
     assert found.metrics["eval_gain_lower"] == pytest.approx(metrics["gain"]["lower"])
