@@ -39,16 +39,15 @@ class LineFile:
 
     def _run(self) -> None:
         while (lines := self._pieces.get()) is not None:
-            piece = b"".join(lines)
             try:
                 if not self._failed:
-                    self._file.write(piece)
-                    if self._hashed:
-                        self._digest.update(piece)
+                    self._file.writelines(lines)
+                    for line in lines if self._hashed else ():
+                        self._digest.update(line)
             except OSError as error:
                 self._failed = error
             with self._drained:
-                self._waiting -= len(piece)
+                self._waiting -= sum(map(len, lines))
                 self._drained.notify()
 
     @property
