@@ -108,7 +108,7 @@ class _Turns:
         return self.sum(flags) > 0
 
     def questions(self, contents: pyarrow.Array) -> list[str]:
-        """The first user turn of each row, as `rows.first_question` has it; empty where there is none."""
+        """The first user turn of each row; empty where there is none."""
         import numpy
 
         asked = numpy.flatnonzero(self.codes == USER)

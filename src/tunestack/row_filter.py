@@ -87,7 +87,7 @@ class RowFilter:
 
 
 def _percent(halves: NDArray[numpy.uint64]) -> NDArray[numpy.float64]:
-    """`rows.bucket` of hashes, given by 8 of their bytes each: the same on every machine."""
+    """Where hashes, given by 8 of their bytes each, fall between 0 and 100: the same on every machine."""
     import numpy
 
     share: NDArray[numpy.float64] = (halves >> numpy.uint64(12)).astype(numpy.float64) / 2.0**52 * 100

@@ -47,7 +47,10 @@ def corpus(tmp_path_factory):
 
 
 def test_no_question_of_the_corpus_stands_in_two_splits_and_no_conversation_twice(corpus) -> None:
-    questions = {split: {row_rules.question_key(item) for item in read(corpus[0], split)} for split in SPLITS}
+    questions = {
+        split: {row_rules.question_digest(item["messages"][0]["content"]) for item in read(corpus[0], split)}
+        for split in SPLITS
+    }
     messages = [json.dumps(item["messages"]) for split in SPLITS for item in read(corpus[0], split)]
     for split in SPLITS:
         others = set().union(*(questions[other] for other in SPLITS if other != split))
@@ -246,7 +249,7 @@ def test_a_folder_made_by_hand_is_hashed_anew(corpus, tmp_path) -> None:
         data_folder.file(tmp_path, split).write_bytes(data_folder.file(corpus[0], split).read_bytes())
     assert data_folder.read(tmp_path).hash == corpus[1].hash
     with data_folder.file(tmp_path, "train").open("ab") as lines:
-        lines.write(row_rules.dumps(row("q", "a")))
+        lines.write(json.dumps(row("q", "a")).encode() + b"\n")
     changed = data_folder.read(tmp_path)
     assert changed.hash != corpus[1].hash
     assert changed.test_hash == corpus[1].test_hash

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
@@ -103,7 +104,7 @@ def test_whole_batches_are_judged_as_single_rows(found) -> None:
 def test_a_line_is_the_row_and_equal_conversations_have_equal_ends(texts) -> None:
     found = [row(question, answer, prompt=prompt) for prompt, question, answer in texts]
     lines = row_lines.of_table(table(found))
-    assert [bytes(line) for line in lines.whole] == [rows.dumps(item) for item in found]
+    assert [bytes(line) for line in lines.whole] == [orjson.dumps(item) + b"\n" for item in found]
     for item, conversation in zip(found, lines.conversations, strict=True):
         assert json.loads(b"{" + bytes(conversation)[1:])["messages"] == item["messages"]
 
@@ -191,13 +192,17 @@ def test_a_question_of_the_test_split_is_not_trained_on_however_it_is_written() 
     assert decided(chosen, "sample", row("What is AI?"))[1] == [IN_TEST]
 
 
-def test_a_pool_is_cut_by_the_hash_of_the_question_as_rows_says() -> None:
+def percent(key: str) -> float:
+    return int(key[:13], 16) / 16**13 * 100
+
+
+def test_a_pool_is_cut_by_the_hash_of_the_question() -> None:
     found = [row(f"q{number}", "a") for number in range(300)]
     splits, _ = decided(RowFilter(10), "all", *found)
     for item, split in zip(found, splits, strict=True):
-        key = rows.question_key(item)
-        pool = "train" if rows.bucket(key) < 80 else "test" if rows.bucket(key) < 90 else "sample"
-        held_out = pool == "train" and rows.bucket(key[16:]) < 10
+        key = rows.question_digest(item["messages"][0]["content"]).hex()
+        pool = "train" if percent(key) < 80 else "test" if percent(key) < 90 else "sample"
+        held_out = pool == "train" and percent(key[16:]) < 10
         assert split == ("validation" if held_out else pool)
     assert {"train", "validation", "test", "sample"} == set(splits)
 

@@ -1,47 +1,24 @@
-"""Rows: the schema, what counts as the same question, and what a wrong row gets."""
+"""Rows: what counts as the same question, and what a wrong file gets."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as some
 
 from tunestack import row_files, rows
 from tunestack.errors import UsageError
 
-USER = {"role": "user", "content": "Hi"}
-ASSISTANT = {"role": "assistant", "content": "Hello"}
-
-
-def test_a_row_without_prompt_gets_the_first_question_and_its_sha256():
-    found = rows.row({"messages": [{"role": "system", "content": "s"}, USER, ASSISTANT]}, "here")
-    assert found["prompt"] == "Hi"
-    assert found["prompt_id"] == hashlib.sha256(b"Hi").hexdigest()
-    assert list(found) == ["prompt", "prompt_id", "messages"]
-
-
-def test_what_a_row_says_of_itself_is_kept():
-    found = rows.row({"prompt": "p", "prompt_id": "i", "messages": [USER]}, "here")
-    assert (found["prompt"], found["prompt_id"]) == ("p", "i")
-
 
 @pytest.mark.parametrize("pair", [("Hi!", "hi"), ("What  is AI?", "what is ai"), ("ＡＩ", "ai")])
 def test_case_punctuation_and_spacing_do_not_make_another_question(pair):
-    keys = {rows.question_key(rows.row({"messages": [{"role": "user", "content": text}]}, "")) for text in pair}
+    keys = {rows.question_digest(text) for text in pair}
     assert len(keys) == 1
 
 
 def test_questions_of_signs_alone_differ():
-    keys = {rows.question_key(rows.row({"messages": [{"role": "user", "content": text}]}, "")) for text in ("?", "!")}
+    keys = {rows.question_digest(text) for text in ("?", "!")}
     assert len(keys) == 2
-
-
-@given(some.binary())
-def test_a_bucket_lies_between_0_and_100(data):
-    assert 0 <= rows.bucket(hashlib.sha256(data).hexdigest()) < 100
 
 
 @pytest.mark.parametrize(
