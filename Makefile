@@ -45,8 +45,8 @@ docs: setup  ## write the generated pages of docs/ anew
 	@$(BIN)/python -m tests.conformance.answers
 	@$(BIN)/python -m tests.infra.pages
 	@$(BIN)/python -m infra.policy.page
-	@$(BIN)/python -m tests.tunestack.test_preflight_page
-	@$(BIN)/python -m tests.tunestack.memory_table
+	@$(BIN)/python -m tests.tunestack.preflight.test_preflight_page
+	@$(BIN)/python -m tests.tunestack.cost.memory_table
 
 clean:  ## remove what set-up and runs left in the checkout; the cache stays
 	@rm -rf .venv .localcloud build

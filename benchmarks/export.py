@@ -21,13 +21,13 @@ from typing import Any
 
 import pyarrow
 
-from tunestack import row_lines
-from tunestack.batches import Batch, Role, schema
-from tunestack.data_preparation import Preparation
-from tunestack.line_file import LineFile
-from tunestack.recipe import Data
-from tunestack.sources import open as open_source
-from tunestack.token_counts import TokenCounts
+from tunestack.data import row_lines
+from tunestack.data.data_preparation import Preparation
+from tunestack.data.line_file import LineFile
+from tunestack.data.token_counts import TokenCounts
+from tunestack.recipes.recipe import Data
+from tunestack.sources.batches import Batch, Role, schema
+from tunestack.sources.sources import open as open_source
 
 BATCH = 2000
 

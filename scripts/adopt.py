@@ -28,8 +28,8 @@ def parser() -> cli.Parser:
 
 def run(options: argparse.Namespace) -> cli.Result:
     from tunestack import connect
-    from tunestack.adoption import Adoption
     from tunestack.arm import Arm
+    from tunestack.stacks.adoption import Adoption
 
     try:
         content = json.loads(options.file.read_text())

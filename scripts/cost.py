@@ -42,8 +42,10 @@ def parser() -> cli.Parser:
 
 
 def run(options: argparse.Namespace) -> cli.Result:
-    from tunestack import cost_report, costs, leases, stack_plan, tables
-    from tunestack.prices import PriceBook
+    from tunestack import tables
+    from tunestack.cost import cost_report, costs, stack_plan
+    from tunestack.cost.prices import PriceBook
+    from tunestack.deployments import leases
 
     folder = stack_plan.project_folder(Path.cwd())
     dials = stack_plan.dials(folder, options.stack)

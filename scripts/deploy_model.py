@@ -12,8 +12,9 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from tunestack import cli, signers
+from tunestack import cli
 from tunestack.errors import UsageError
+from tunestack.models import signers
 
 SERVE = Path(__file__).parent.parent / "pipelines" / "serve"
 
@@ -42,8 +43,10 @@ def run(options: argparse.Namespace) -> cli.Result:
         raise UsageError("either --model and --slot, or --restore, or --delete", fix="See deploy_model.py --help")
     if any(named) and not all(named):
         raise UsageError("--model and --slot are needed together")
-    from tunestack import acceptance, connect, deployment, deployment_settings, leases, retirement, rollout
-    from tunestack.endpoint import Endpoint
+    from tunestack import connect
+    from tunestack.deployments import deployment, deployment_settings, leases, retirement, rollout
+    from tunestack.deployments.endpoint import Endpoint
+    from tunestack.models import acceptance
 
     connection = connect.connect(options)
     endpoint = Endpoint(connection)

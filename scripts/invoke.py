@@ -31,12 +31,13 @@ def parser() -> cli.Parser:
 
 
 def run(options: argparse.Namespace) -> cli.Result:
-    from tunestack import connect, conversation
+    from tunestack import connect
+    from tunestack.deployments import conversation
 
     questions = conversation.questions(options)
     if options.dry_run:
         return cli.Result(str(questions[0].body), {"requests": [question.body for question in questions]})
-    from tunestack.scoring import Scorer
+    from tunestack.deployments.scoring import Scorer
 
     key = options.key_file.read_text().strip() if options.key_file else ""
     scorer = Scorer(connect.connect(options), key=key)

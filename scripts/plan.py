@@ -22,7 +22,7 @@ def parser() -> cli.Parser:
 
 
 def run(options: argparse.Namespace) -> cli.Result:
-    from tunestack import plan
+    from tunestack.stacks import plan
 
     found = plan.make(options.stack)
     page = found.markdown()

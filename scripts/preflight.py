@@ -29,7 +29,7 @@ def parser() -> cli.Parser:
 
 
 def run(options: argparse.Namespace) -> cli.Result:
-    from tunestack import preflight, preflight_inputs
+    from tunestack.preflight import preflight, preflight_inputs
 
     accepted = preflight.accepted(options)
     report = preflight.run(preflight_inputs.subject(options, SERVE))

@@ -29,14 +29,14 @@ def parser() -> cli.Parser:
 
 
 def run(options: argparse.Namespace) -> cli.Result:
-    from tunestack import data_request
+    from tunestack.data import data_request
 
     asked = data_request.of(options)
     folder = asked.folder
     cli.note(f"{asked.data.percent:g} % of {asked.source} into '{folder}'")
     if options.dry_run:
         return cli.Result(str(folder), {"folder": str(folder), "source": str(asked.source), **asked.settings})
-    from tunestack import chat_rendering, data_report
+    from tunestack.data import chat_rendering, data_report
 
     tokenizer = asked.tokenizer()
     made, changed = asked.prepare(tokenizer)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tunestack import cli, signers
+from tunestack import cli
+from tunestack.models import signers
 
 
 def parser() -> cli.Parser:
@@ -24,7 +25,8 @@ def parser() -> cli.Parser:
 
 
 def run(options: argparse.Namespace) -> cli.Result:
-    from tunestack import connect, promotion
+    from tunestack import connect
+    from tunestack.models import promotion
 
     registry = promotion.registry_of(options)
     connection = connect.connect(options)

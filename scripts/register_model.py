@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tunestack import cli, signers
+from tunestack import cli
 from tunestack.errors import UsageError
+from tunestack.models import signers
 
 
 def parser() -> cli.Parser:
@@ -33,7 +34,8 @@ def run(options: argparse.Namespace) -> cli.Result:
         raise UsageError("--force and --why are needed together", fix="Say why with --force --why TEXT")
     if options.finished and (options.name or options.force):
         raise UsageError("--finished takes neither --name nor --force: these are for one model", fix="Give --job")
-    from tunestack import connect, nightly, registration
+    from tunestack import connect
+    from tunestack.models import nightly, registration
 
     connection = connect.connect(options)
     production = connection.workspace.is_production

@@ -30,9 +30,10 @@ def parser() -> cli.Parser:
 
 
 def run(options: argparse.Namespace) -> cli.Result:
-    from tunestack import connect, traffic
-    from tunestack.endpoint import Endpoint
-    from tunestack.scoring import Scorer
+    from tunestack import connect
+    from tunestack.deployments import traffic
+    from tunestack.deployments.endpoint import Endpoint
+    from tunestack.deployments.scoring import Scorer
 
     steps = traffic.CanaryPlan(steps=(options.percent or 100,))
     if options.plan:

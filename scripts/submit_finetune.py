@@ -40,7 +40,10 @@ def parser() -> cli.Parser:
 
 def run(options: argparse.Namespace) -> cli.Result:
     _check(options)
-    from tunestack import cancelling, connect, data_folder, evaluation_job, recipe, submission
+    from tunestack import connect
+    from tunestack.data import data_folder
+    from tunestack.jobs import cancelling, evaluation_job, submission
+    from tunestack.recipes import recipe
 
     places = submission.Places(PIPELINES / "evaluate", PIPELINES / "serve")
     if options.evaluate:

@@ -29,14 +29,15 @@ def parser() -> cli.Parser:
 def run(options: argparse.Namespace) -> cli.Result:
     if options.expired and (options.purge or options.everything):
         raise UsageError("--expired is about our own deployments and goes with neither --purge nor --everything")
-    from tunestack import connect, leftovers, tables
+    from tunestack import connect, tables
     from tunestack.arm import Arm
+    from tunestack.stacks import leftovers
 
     subscription = connect.subscription(options)
     tags = {} if options.everything else {"project": "tunestack"} | ({"stack": options.stack} if options.stack else {})
     cli.note(f"subscription '{subscription}', " + (f"tags {tags}" if tags else "everything in it"))
     if options.expired:
-        from tunestack import expiry
+        from tunestack.deployments import expiry
 
         return expiry.run(Arm(connect.credential()), subscription, tags, options.grace)
     credential = connect.credential()

@@ -33,8 +33,8 @@ def parser() -> cli.Parser:
 def run(options: argparse.Namespace) -> cli.Result:
     from tunestack import confirmation, connect
     from tunestack.arm import Arm
-    from tunestack.emptying import Emptying, Patience
-    from tunestack.stack_commands import StackCommands
+    from tunestack.stacks.emptying import Emptying, Patience
+    from tunestack.stacks.stack_commands import StackCommands
 
     stack = StackCommands(options.stack)
     dials = stack.config()

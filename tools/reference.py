@@ -55,7 +55,7 @@ def coverage_page() -> str:
 
 def failures_page() -> str:
     """docs/failures.md with its table of causes as `causes.yml` has them; the rest of the page is written by hand."""
-    from tunestack.causes import causes
+    from tunestack.jobs.causes import causes
 
     rows = [
         f"| {cause.error} | {', '.join(cause.steps) or 'any'} | {cause.what} | {cause.fix} |".replace("\n", " ")

@@ -9,7 +9,7 @@ from typing import Any
 from tunestack import cli
 from tunestack.connect import Connection
 from tunestack.errors import UsageError
-from tunestack.parameters import Input
+from tunestack.recipes.parameters import Input
 from tunestack.registry_id import BaseModelId, HubId, RegistryId
 
 

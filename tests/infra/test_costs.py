@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.infra.conftest import ROOT, Run, stack_file
-from tunestack import costs, stack_plan
-from tunestack.prices import PriceBook
-from tunestack.stack_plan import Item
+from tunestack.cost import costs, stack_plan
+from tunestack.cost.prices import PriceBook
+from tunestack.cost.stack_plan import Item
 
 STACKS = sorted(path.name.split(".")[1] for path in ROOT.glob("Pulumi.*.yaml"))
 

@@ -23,7 +23,7 @@ from localcloud.permissions import BLOB_CONTRIBUTOR
 from localcloud.server import Options
 from tests.conftest import RunningCloud, serve
 from tunestack import cli
-from tunestack.run_history import ENDED
+from tunestack.jobs.run_history import ENDED
 
 ROOT = Path(__file__).parent.parent.parent
 RECIPE = ROOT / "pipelines" / "finetune" / "smollm2-local.yml"

@@ -12,8 +12,9 @@ import pytest
 
 from tests.scripts.conftest import Ended, Jobs, Script, Stack
 from tests.scripts.fine_tunes import FineTune, run
-from tunestack import signers, stored_files
+from tunestack import stored_files
 from tunestack.connect import Connection, Workspace
+from tunestack.models import signers
 from tunestack.stored_files import Folder
 
 CALL = "?api-version=2023-08-01-preview"

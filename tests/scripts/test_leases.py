@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.scripts.conftest import ROOT, Script, Stack
-from tunestack import leases
-from tunestack.leases import instant
+from tunestack.deployments import leases
+from tunestack.deployments.leases import instant
 
 ENDPOINT = "test-chat"
 BASE = "azureml://registries/azureml/models/SmolLM2-135M-Instruct/versions/1"

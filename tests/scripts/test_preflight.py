@@ -11,8 +11,9 @@ import pytest
 
 from localcloud.principals import ThrowAway
 from tests.scripts.conftest import RECIPE, ROOT, Script, Stack
-from tunestack import cli, component_facts, connect, model_defaults, parameters
-from tunestack.preflight_live import Live
+from tunestack import cli, connect
+from tunestack.preflight.preflight_live import Live
+from tunestack.recipes import component_facts, model_defaults, parameters
 from tunestack.registry_id import RegistryId
 
 PHI_3 = ROOT / "pipelines" / "finetune" / "phi-3-mini-ultrachat.yml"

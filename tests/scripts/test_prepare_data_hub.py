@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from tests import hub_server
 from tests.scripts.conftest import Script
-from tunestack import hub
+from tunestack.sources import hub
 
 NAME = "someone/chats"
 

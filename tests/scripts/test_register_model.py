@@ -264,7 +264,7 @@ def test_who_cannot_sign_gets_one_error_and_registers_nothing(
     said = script(*line, "--sign-as-me").failed(3)
     assert "no identity to sign with was found" in said
     assert "'id-token: write'" in said
-    monkeypatch.setattr("tunestack.signatures._ambient", lambda: "a workflow's token")
+    monkeypatch.setattr("tunestack.models.signatures._ambient", lambda: "a workflow's token")
     monkeypatch.setenv("TUNESTACK_SIGNING_KEY", "identity")
     assert "signing with an identity failed" in script(*line).failed(1)
     monkeypatch.delenv("TUNESTACK_SIGNING_KEY")
@@ -273,7 +273,7 @@ def test_who_cannot_sign_gets_one_error_and_registers_nothing(
 
 
 @pytest.mark.parametrize(
-    "at", ["tunestack.arm.Arm.put", pytest.param("tunestack.evidence_store.to_run", marks=pytest.mark.long)]
+    "at", ["tunestack.arm.Arm.put", pytest.param("tunestack.models.evidence_store.to_run", marks=pytest.mark.long)]
 )
 def test_killed_in_the_middle_the_next_run_completes_it(
     stack: Stack, script: Script, passed: str, monkeypatch: pytest.MonkeyPatch, at: str
@@ -294,7 +294,7 @@ def test_two_at_once_leave_one_evidence_and_it_is_whole(
 ) -> None:
     line = ("register_model", "--job", passed, "--name", "both")
     handle = script(*line).handle
-    monkeypatch.setattr("tunestack.registration.find", lambda connection, found: False)
+    monkeypatch.setattr("tunestack.models.registration.find", lambda connection, found: False)
     second = script(*line)
     assert second.handle == handle
     assert "was made meanwhile by somebody else, and stays" in second.err

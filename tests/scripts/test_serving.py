@@ -264,7 +264,8 @@ def test_deleting_what_is_not_there_is_done_already(served, stack, script: Scrip
 
 
 def test_every_committed_deployment_waits_ten_minutes_and_answers_in_ninety_seconds() -> None:
-    from tunestack import deployment_settings, recipe
+    from tunestack.deployments import deployment_settings
+    from tunestack.recipes import recipe
 
     models = {recipe.read(file).model.name for file in (ROOT / "pipelines" / "finetune").glob("*.yml")}
     for model in models:

@@ -21,10 +21,11 @@ import pytest
 import yaml
 
 from tests.scripts.conftest import RECIPE, ROOT, Ended, Script, Stack
-from tunestack import cli, connect, preflight, registry
-from tunestack.parameters import Input
-from tunestack.preflight import Report
-from tunestack.run_history import RunHistory
+from tunestack import cli, connect, registry
+from tunestack.jobs.run_history import RunHistory
+from tunestack.preflight import preflight
+from tunestack.preflight.preflight import Report
+from tunestack.recipes.parameters import Input
 
 CONTENT = yaml.safe_load(RECIPE.read_text())
 PARAMETERS = [*CONTENT["training"], *CONTENT["optimization"], "number_of_gpu_to_use_finetuning"]
@@ -351,8 +352,8 @@ def test_a_cancelled_run_is_said_so_and_a_newer_one_counts(submit: Submit) -> No
 
 
 def test_a_model_that_serves_and_has_the_same_base_is_compared_with(submit: Submit, stack: Stack, monkeypatch) -> None:
-    from tunestack import serving_model
-    from tunestack.endpoint import Deployment
+    from tunestack.deployments.endpoint import Deployment
+    from tunestack.jobs import serving_model
 
     served = Deployment("green", f"{stack.workspace}/models/m/versions/3", "Succeeded", {}, {})
     base = {"base_model": CONTENT["base_model"]}

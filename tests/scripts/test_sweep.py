@@ -11,7 +11,7 @@ import pytest
 from localcloud.arm import ArmError, envelope
 from localcloud.client import CallFailed
 from tests.scripts.conftest import Script, Stack
-from tunestack.leftovers import Ours
+from tunestack.stacks.leftovers import Ours
 
 SUBSCRIPTION = "/subscriptions/00000000-0000-0000-0000-000000000000"
 PROFILE = {"name": "one", "capacity": {"minimum": "1", "maximum": "1", "default": "1"}, "rules": []}

@@ -13,8 +13,8 @@ from localcloud.arm import ArmError, envelope
 from tests.scripts.conftest import Script, Stack
 from tunestack import confirmation, connect
 from tunestack.arm import Arm
-from tunestack.emptying import Emptying, Patience
 from tunestack.errors import UsageError
+from tunestack.stacks.emptying import Emptying, Patience
 
 ML = "Microsoft.MachineLearningServices/workspaces"
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"

@@ -16,11 +16,12 @@ from localcloud.arm import ArmError
 from tests.localcloud.runner.conftest import runs
 from tests.scripts.conftest import Jobs, Script, Stack
 from tests.tiny_model import make_rows, make_tiny_model, write_rows
-from tunestack import cancelling, connect, job_name
+from tunestack import connect
 from tunestack.connect import Connection
 from tunestack.errors import UsageError
-from tunestack.run_history import Run, RunHistory
-from tunestack.watch import Waiting, follow
+from tunestack.jobs import cancelling, job_name
+from tunestack.jobs.run_history import Run, RunHistory
+from tunestack.jobs.watch import Waiting, follow
 
 RUNS = "Microsoft.MachineLearningServices/workspaces/runs.read"
 NO_FLAGS = {"subscription": None, "resource_group": None, "workspace_name": None}

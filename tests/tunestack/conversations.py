@@ -11,8 +11,8 @@ from typing import Any
 
 import pyarrow
 
-from tunestack.batches import Bad, Batch, Role, schema
-from tunestack.recipe import Data
+from tunestack.recipes.recipe import Data
+from tunestack.sources.batches import Bad, Batch, Role, schema
 
 
 def row(*texts: str, roles: Sequence[str] = ("user", "assistant"), prompt: str = "") -> dict[str, Any]:

@@ -8,7 +8,8 @@ from importlib.resources import files
 import yaml
 
 from infra import rules
-from tunestack import azure_facts, quota
+from tunestack import azure_facts
+from tunestack.cost import quota
 
 TODAY = date(2026, 11, 21)
 

@@ -16,8 +16,8 @@ from localcloud.server import Options
 from tests.conftest import serve
 from tunestack import roles
 from tunestack.errors import CloudError
+from tunestack.jobs.watch import Waiting
 from tunestack.refusals import explain, refused
-from tunestack.watch import Waiting
 
 FAILED = (
     "The client 'a' with object id 'b' does not have authorization to perform action '{}' over scope '/s' or the scope "

@@ -15,7 +15,7 @@ import requests
 from localcloud.server import Options
 from tests.conftest import RunningCloud, serve
 from tunestack import azure_facts
-from tunestack.prices import SOURCE, URL, VERSION, PriceBook
+from tunestack.cost.prices import SOURCE, URL, VERSION, PriceBook
 
 ON_AZURE = bool(os.environ.get("TUNESTACK_TEST_SUBSCRIPTION"))
 A100 = "serviceName eq 'Virtual Machines' and armSkuName eq 'Standard_NC24ads_A100_v4' and armRegionName eq 'eastus'"

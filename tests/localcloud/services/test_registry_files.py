@@ -11,10 +11,11 @@ import yaml
 from localcloud.cloud import SUBSCRIPTION
 from tests.conftest import RunningCloud
 from tests.tiny_model import make_tiny_model
-from tunestack import registry_files, tokenizer_source
-from tunestack.chat_tokenizer import ChatTokenizer
+from tunestack import registry_files
+from tunestack.data import tokenizer_source
+from tunestack.data.chat_tokenizer import ChatTokenizer
 from tunestack.errors import CloudError, UsageError
-from tunestack.recipe import from_text
+from tunestack.recipes.recipe import from_text
 from tunestack.registry_id import RegistryId
 
 TINY = "azureml://registries/azureml/models/Tiny-Chat/versions/1"

@@ -1,0 +1,1 @@
+"""What things cost and how much memory they take, before they run."""

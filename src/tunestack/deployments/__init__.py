@@ -1,0 +1,1 @@
+"""Online endpoints and deployments: roll-out, traffic, leases, and asking a model."""

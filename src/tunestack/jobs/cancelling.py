@@ -1,0 +1,64 @@
+"""Cancels a job: asks for it, waits until its machines are free, and says what it has cost."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from tunestack import cli
+from tunestack.connect import Connection
+from tunestack.errors import CloudError, UsageError
+from tunestack.jobs import job_name
+from tunestack.jobs.run_cost import Cost, Costs
+from tunestack.jobs.run_history import JOB_VERSION, Run, RunHistory
+from tunestack.jobs.training_progress import Dials
+from tunestack.jobs.watch import until_ended
+from tunestack.jobs.watch_clock import Waiting
+
+
+def cancel(connection: Connection, job: str, waiting: Waiting | None = None) -> cli.Result:
+    """The job, cancelled and over. A job that has ended by itself is a UsageError; one cancelled before is fine."""
+    history = RunHistory(connection)
+    name = job_name.find(history, job)
+    run = history.run(name)
+    _require_open(run)
+    if run.has_ended:
+        cli.note(f"job '{name}' was cancelled before")
+    else:
+        run = _cancel(connection, history, name, waiting)
+    spent = cost(history, run)
+    if spent is not None:
+        cli.note(f"it has cost {spent} (an estimate: the steps' running time at their clusters' hourly prices)")
+    dollars = round(spent.dollars, 4) if spent is not None else None
+    return cli.Result(name, {"job": name, "status": run.status, "ended": run.ended, "estimated_cost": dollars})
+
+
+def cost(history: RunHistory, run: Run) -> Cost | None:
+    """What a job has cost until now; None, with a warning, where that cannot be found out."""
+    try:
+        body = history.job(run.id) or {}
+        return Costs(history).of(history.steps(run.id) or [run], Dials.of(body), datetime.now(UTC))
+    except CloudError as error:
+        cli.note(f"warning: what job '{run.id}' has cost cannot be found out: {error}")
+        return None
+
+
+def _cancel(connection: Connection, history: RunHistory, name: str, waiting: Waiting | None) -> Run:
+    try:
+        connection.arm.post(f"{connection.workspace.path}/jobs/{name}/cancel", JOB_VERSION)
+    except CloudError:
+        _require_open(history.run(name))  # it may have ended between the look and the call
+        raise
+    cli.note(f"asked for job '{name}' to be cancelled")
+    again = f"scripts/submit_finetune.py --cancel {name}"
+    run = until_ended(history.asking_once(), name, again, waiting)
+    _require_open(run)
+    cli.note(f"job '{name}' is cancelled; its machines are free")
+    return run
+
+
+def _require_open(run: Run) -> None:
+    if run.has_ended and run.status != "Canceled":
+        raise UsageError(
+            f"job '{run.id}' has ended as {run.status} and cannot be cancelled",
+            fix="Nothing of it runs any more",
+        )

@@ -1,0 +1,1 @@
+"""Where rows come from: the Hub, local files and the corpus, read in Arrow batches of one schema."""

@@ -1,0 +1,1 @@
+"""Pulumi stacks from outside: planned, adopted, torn down, and the proof that nothing is left."""

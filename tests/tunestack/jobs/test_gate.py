@@ -1,0 +1,33 @@
+"""The gate's word as it is told: yes, or no with its reasons."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.scripts.fine_tunes import FineTune
+from tests.tunestack.stored import MemoryFolder
+from tunestack.errors import GateSaidNo
+from tunestack.jobs.gate import Verdict
+
+PASSED = FineTune().metrics
+NO = replace(FineTune(), gain=(0.05, -0.01, 0.1)).metrics
+
+
+def verdict(metrics, *reasons: str) -> Verdict:
+    return Verdict(metrics["verdict"] == "passed", reasons, ("demonstration",), metrics, "e", "j", MemoryFolder({}))
+
+
+def test_inconclusive_is_a_no_with_reason_label_and_the_job_still_shown() -> None:
+    with pytest.raises(GateSaidNo, match="the gate says inconclusive") as caught:
+        verdict(NO, "The gain is too uncertain.").require(shown="j")
+    assert "(demonstration)" in str(caught.value)
+    assert "The gain is too uncertain" in str(caught.value)
+    assert (caught.value.code, caught.value.shown) == (5, "j")
+    verdict(PASSED).require()
+
+
+def test_the_gain_is_shown_with_its_interval_and_unknown_is_unknown() -> None:
+    assert verdict(PASSED).gain == "+0.2000 [+0.1000, +0.3000] nats per token, 120 clusters"
+    assert verdict({**NO, "gain": {"estimate": 0.1, "lower": None, "upper": None}}).gain == "unknown"

@@ -1,0 +1,127 @@
+"""A job's name: the same for the same run, another for whatever changes what is learnt or how it is judged."""
+
+from __future__ import annotations
+
+import pytest
+
+from tunestack.jobs import evaluation_step, run_key
+from tunestack.jobs.finetune import display_name
+from tunestack.recipes.recipe import Evaluation, Recipe
+
+CONTENT = {
+    "name": "mine",
+    "experiment": "e",
+    "base_model": "azureml://registries/azureml/models/M/versions/1",
+    "component": "azureml://registries/azureml/components/C/versions/1",
+    "data": {"source": "rows.jsonl", "percent": 5},
+    "compute": {"model_import": "cpu", "preprocess": "cpu", "finetune": "gpu", "evaluate": "gpu"},
+    "training": {"seed": 1, "learning_rate": 0.001},
+}
+
+
+def key(data_hash="d", model="m", component="c", **changes):
+    return run_key.training_key(Recipe.model_validate({**CONTENT, **changes}), data_hash, model, component)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"description": "other words"},
+        {"experiment": "other"},
+        {"budget": 3},
+        {"evaluation": {"min_gain": 0.5, "max_rows": 3, "seed": 9}},
+        {"compute": {**CONTENT["compute"], "evaluate": "cpu", "preprocess": "gpu"}},
+        {"data": {"source": "elsewhere.jsonl", "percent": 9}, "folder": "/elsewhere"},
+        {"training": {"learning_rate": 0.001, "seed": 1, "max_steps": None}},
+        {"training": {"learning_rate": 1e-3}, "optimization": {"seed": "1"}},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_words_order_machines_and_the_gate_do_not_make_another_training(changes):
+    assert key(**changes) == key()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data_hash": "other"},
+        {"model": "other"},
+        {"component": "other"},
+        {"training": {"seed": 2, "learning_rate": 0.001}},
+        {"optimization": {"apply_lora": True}},
+        {"compute": {**CONTENT["compute"], "finetune": "cpu"}},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_whatever_changes_what_is_learnt_makes_another_training(changes):
+    assert key(**changes) != key()
+
+
+def test_the_content_of_a_finetune_config_counts_and_its_place_does_not(tmp_path):
+    def of(folder: str, text: str) -> str:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "config.json").write_text(text)
+        return key(finetune_config="config.json", folder=tmp_path / folder)
+
+    assert of("a", "{}") == of("b", "{}")
+    assert of("a", "{}") != of("a", '{"lora_algo": "peft"}')
+    assert of("a", "{}") != key()
+
+
+@pytest.fixture
+def step(tmp_path):
+    (tmp_path / "code").mkdir()
+    (tmp_path / "component.yml").write_text("name: x\n")
+    (tmp_path / "code" / "__main__.py").write_text("print()\n")
+    (tmp_path / "code" / "questions.jsonl").write_text("{}\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "place", ["README.md", "code/notes.md", "code/__pycache__/x.pyc", ".amlignore", "LICENSE", "code/.cache/x"]
+)
+def test_a_commit_to_a_page_or_a_cache_never_buys_a_run(step, place):
+    before = run_key.step_code(step)
+    (step / place).parent.mkdir(exist_ok=True)
+    (step / place).write_text("new words")
+    assert run_key.step_code(step) == before
+
+
+@pytest.mark.parametrize("place", ["component.yml", "code/__main__.py", "code/questions.jsonl", "code/new.py"])
+def test_code_and_sets_of_our_own_step_make_another_run(step, place):
+    before = run_key.step_code(step)
+    (step / place).write_text("other\n")
+    after = run_key.step_code(step)
+    assert after != before
+    assert run_key.run_key("t", after) != run_key.run_key("t", before)
+
+
+def test_a_file_that_is_renamed_or_moved_is_other_code(step):
+    before = run_key.step_code(step)
+    (step / "code" / "questions.jsonl").rename(step / "questions.jsonl")
+    assert run_key.step_code(step) != before
+
+
+def test_only_what_decides_makes_another_gate():
+    same = evaluation_step.gate_key(Evaluation(), "", "s")
+    assert evaluation_step.gate_key(Evaluation(samples=1, max_new_tokens=3), "", "s") == same
+    for changed in (Evaluation(min_gain=0.1), Evaluation(max_rows=3), Evaluation(seed=1), Evaluation(min_clusters=9)):
+        assert evaluation_step.gate_key(changed, "", "s") != same
+    assert evaluation_step.gate_key(Evaluation(), "", "other code") != same
+    assert evaluation_step.gate_key(Evaluation(), "other questions", "s") != same
+
+
+def test_again_takes_the_next_free_name():
+    taken = {"a", "a-2"}
+    assert run_key.next_name("a", taken.__contains__) == "a-3"
+    assert run_key.next_name("b", taken.__contains__) == "b"
+
+
+def test_a_folder_without_git_has_no_commit(tmp_path):
+    assert run_key.commit(tmp_path) == "unknown"
+
+
+def test_a_display_name_tells_one_run_from_the_next():
+    sent = {"num_train_epochs": "3", "per_device_train_batch_size": "2", "number_of_gpu_to_use_finetuning": "4"}
+    sent |= {"learning_rate": "5e-06", "apply_lora": "true", "apply_deepspeed": "true", "deepspeed_stage": "3"}
+    assert display_name("Phi-4", "ultrachat-200k", sent) == "Phi-4-ultrachat-200k-3ep-bs8-lr5e-06-lora8-zero3"

@@ -1,0 +1,326 @@
+"""Preflight: every check says yes and no where it should, an unknown never passes, and what is accepted is recorded."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from tests.tunestack.preflight import preflight_subjects as at
+from tests.tunestack.preflight.preflight_subjects import A100, WS, Case, offline, online, refused, serving
+from tunestack import azure_facts
+from tunestack.deployments.deployment_settings import Autoscale
+from tunestack.errors import GateSaidNo, UsageError
+from tunestack.preflight import preflight
+from tunestack.preflight.preflight import Finding, Report
+from tunestack.preflight.preflight_subject import Subject
+
+PHI_3 = "phi-3-mini-ultrachat"
+
+
+def unheard_of() -> Subject:
+    """A model that neither registry nor table knows anything about."""
+    return offline("phi-4-ultrachat", "base_model=azureml://registries/azureml/models/Unheard-of/versions/1")
+
+
+def of_the_hub() -> Subject:
+    found = offline()
+    return replace(found, recipe=found.recipe.model_copy(update={"base_model": "hub:OWNER/MODEL"}))
+
+
+def spending(dollars: float) -> Subject:
+    found = offline()
+    return replace(found, recipe=found.recipe.model_copy(update={"budget": dollars}))
+
+
+def labelled(newest: dict[str, Any]) -> Subject:
+    """The model by its label, and what the registry lists as the newest that is in use."""
+    found = offline("phi-4-ultrachat", "base_model=azureml://registries/azureml/models/Phi-4/labels/latest")
+    return online({at.NEWEST: newest}, found)
+
+
+def later(days: int) -> Subject:
+    return replace(offline(), today=azure_facts.facts()["as_of"] + timedelta(days=days))
+
+
+def on(day: date, size: str) -> Subject:
+    return replace(serving(offline(gpuSize=size), size), today=day)
+
+
+def granted(used: int, limit: int, now: int = 0) -> Subject:
+    """A cloud with so many cores of the GPU family, some of them the cluster's own idle node."""
+    return online(
+        {
+            at.USAGES: {
+                "value": [at.usage("StandardNCADSA100v4Family", used, limit), at.usage("standardDDSv5Family", 0, 100)]
+            },
+            f"{WS}/computes/gpu": at.cluster(A100, now=now),
+        }
+    )
+
+
+def in_all(limit: int) -> Subject:
+    """Enough of each family, and so many dedicated cores in the region over all of them."""
+    rows = [*at.CLOUD[at.USAGES]["value"], at.usage("dedicatedCores", 0, limit)]
+    return online({at.USAGES: {"value": rows}})
+
+
+def lacking(place: str, actions: list[str], data_actions: list[str], created: str = "2026-01-01T00:00:00Z") -> Subject:
+    held = {"actions": actions, "notActions": [], "dataActions": data_actions, "notDataActions": []}
+    body = {**at.CLOUD[WS], "systemData": {"createdAt": created}}
+    return online({at.RIGHTS[place]: {"value": [held]}, WS: body})
+
+
+def on_cpus(count: int) -> Subject:
+    return serving(offline(), "Standard_D4s_v3", count)
+
+
+def scaled(least: int, most: int) -> Subject:
+    """A deployment that autoscale may make larger: the largest counts."""
+    found = offline(maxInstances=0)
+    assert found.deployment
+    rule = Autoscale(min=least, max=most, metric="RequestsPerMinute", out_above=100, in_below=10)
+    return replace(found, deployment=found.deployment.model_copy(update={"autoscale": rule}))
+
+
+def deployed(size: str, count: int) -> Subject:
+    """A deployment of the endpoint that is there already and counted as used."""
+    body = {"properties": {"instanceType": size, "provisioningState": "Succeeded"}, "sku": {"capacity": count}}
+    usages = {"value": [at.usage("StandardNCADSA100v4Family", 24 * count, 48)]}
+    return online({at.SERVED: {"value": [body]}, at.USAGES: usages})
+
+
+CLOSED = {"type": "Location", "reasonCode": "NotAvailableForSubscription"}
+CASES = (
+    Case("table-age", "ok", lambda: later(0)),
+    Case("table-age", "ok", lambda: later(90)),
+    Case("table-age", "warning", lambda: later(91), "91 days old"),
+    Case("base-model", "ok", offline, "'Phi-4' is in use"),
+    Case("base-model", "ok", online, "'Phi-4' is in use"),
+    Case("base-model", "warning", lambda: offline(PHI_3), "archived in its registry and was retired 448 days ago"),
+    Case("base-model", "warning", lambda: replace(offline(PHI_3), today=date(2025, 7, 1)), "retired 2025-08-30"),
+    Case("base-model", "warning", lambda: online({at.PHI_4: at.model(archived=True)}), "is archived in its registry"),
+    Case(
+        "base-model",
+        "warning",
+        lambda: online({at.PHI_4: at.model(FinetuneRetirementDate="2026-12-01")}),
+        "is retired in 10 days",
+    ),
+    Case("base-model", "warning", of_the_hub, "fetched from the hub"),
+    Case("base-model", "unknown", unheard_of, "'Unheard-of'"),
+    Case("base-model", "error", lambda: online({at.PHI_4: None}), "does not exist"),
+    Case("base-model", "ok", lambda: labelled({"value": [at.model()]}), "in use"),
+    Case("base-model", "error", lambda: labelled({"value": []}), "labels/latest' does not exist"),
+    Case("clusters", "ok", online, "'gpu' for gpu"),
+    Case("clusters", "not asked", offline),
+    Case("clusters", "error", lambda: online({f"{WS}/computes/cpu": None}), "cluster 'cpu' does not exist"),
+    Case("clusters", "error", lambda: online({f"{WS}/computes/gpu": at.cluster(A100, state="Failed")}), "'Failed'"),
+    Case("training-size", "ok", offline),
+    Case("training-size", "error", lambda: offline(gpuSize="Standard_NC24rs_v3"), "retired by Azure on 2025-09-30"),
+    Case("training-size", "error", lambda: on(date(2026, 1, 1), "Standard_NV12s_v3"), "a visualisation GPU"),
+    Case("training-size", "warning", lambda: on(date(2028, 3, 1), "Standard_DS3_v2"), "retires in 61 days"),
+    Case("training-size", "unknown", lambda: offline(gpuSize="Standard_New_v9"), "'Standard_New_v9' is not in"),
+    Case("training-size", "unknown", lambda: replace(offline(), dials={}), "which machines train"),
+    Case("training-size", "error", lambda: offline(cpuSize="Standard_NC6"), "'Standard_NC6' was retired"),
+    Case("training-size", "warning", lambda: offline(cpuSize="Standard_New_v9"), "'Standard_New_v9' is not in"),
+    Case("serving-size", "ok", offline),
+    Case("serving-size", "error", lambda: serving(offline(), "Standard_NC6s_v3"), "retired by Azure on 2025-09-30"),
+    Case("serving-size", "warning", lambda: on(date(2028, 3, 1), "Standard_DS3_v2"), "retires in 61 days"),
+    Case("serving-size", "unknown", lambda: replace(offline(), deployment=None), "no deployment settings"),
+    Case("training-allow-list", "ok", offline, "one of 8"),
+    Case("training-allow-list", "error", lambda: offline(gpuSize="Standard_NC4as_T4_v3"), A100),
+    Case("training-allow-list", "unknown", unheard_of, "which sizes 'Unheard-of' may use"),
+    Case("training-allow-list", "warning", of_the_hub, "no registry lists sizes"),
+    Case(
+        "training-allow-list",
+        "error",
+        lambda: online({at.PHI_4: at.model(finetune_compute_allow_list="['Standard_NC96ads_A100_v4']")}),
+        "not on the finetune list",
+    ),
+    Case(
+        "training-allow-list",
+        "error",
+        lambda: online({at.PHI_4: at.model(finetune_compute_allow_list="['Standard_NC6s_v3']")}),
+        "none of that list can be had",
+    ),
+    Case("serving-allow-list", "ok", lambda: offline(PHI_3), "one of 9, 6 still to be had"),
+    Case("serving-allow-list", "error", lambda: serving(offline(), "Standard_D4s_v3"), "not on the inference list"),
+    Case("serving-allow-list", "unknown", unheard_of),
+    Case("training-region", "ok", offline, "'eastus' offers"),
+    Case("training-region", "ok", online, "'eastus' offers"),
+    Case("training-region", "error", lambda: offline(location="westcentralus"), "'westcentralus' does not offer"),
+    Case("training-region", "error", lambda: online({at.SIZES: {"value": at.OFFERED[:1]}}), "'Standard_D4ds_v5'"),
+    Case("training-region", "error", lambda: online({at.SIZES: {"value": []}}), "'eastus' does not offer"),
+    Case("training-region", "not asked", lambda: offline(location="swedencentral"), "not in the table"),
+    Case(
+        "training-region",
+        "error",
+        lambda: online({at.SKUS: {"value": [{"name": A100, "restrictions": [CLOSED]}]}}),
+        "NotAvailableForSubscription",
+    ),
+    Case("training-region", "warning", lambda: online({at.SKUS: refused()}), "whether it is closed to you may not be"),
+    Case("serving-region", "ok", offline, "'eastus' offers"),
+    Case("serving-region", "error", lambda: offline(location="westcentralus"), "eastus2"),
+    Case("serving-region", "warning", lambda: online({at.SIZES: refused()}), "may not be read"),
+    Case("training-quota", "ok", lambda: granted(0, 24)),
+    Case("training-quota", "error", lambda: granted(0, 0), "24 of 'StandardNCADSA100v4Family', where 0 of 0 are used"),
+    Case("training-quota", "error", lambda: granted(24, 24), "where 24 of 24 are used"),
+    Case("training-quota", "ok", lambda: granted(24, 24, now=1)),
+    Case("training-quota", "not asked", offline, "what is granted, no dial says"),
+    Case("training-quota", "ok", lambda: offline(gpuQuota=48), "gpuQuota is 48"),
+    Case("training-quota", "error", lambda: offline(gpuQuota=20), "gpuQuota is 20"),
+    Case("training-quota", "error", lambda: offline("phi-4-ultrachat", "training.num_nodes_finetune=2"), "for ever"),
+    Case(
+        "training-quota",
+        "error",
+        lambda: online({f"{WS}/computes/gpu": at.cluster(A100, priority="LowPriority")}),
+        "24 of 'lowPriorityCores', where 0 of 0 are used",
+    ),
+    Case("training-quota", "error", lambda: in_all(27), "28 of all dedicated cores of the region"),
+    Case("training-quota", "ok", lambda: in_all(28)),
+    Case("training-quota", "unknown", lambda: online({at.USAGES: refused()}), "may not be read by you"),
+    Case("training-quota", "ok", lambda: online({at.USAGES: refused()}, offline(gpuQuota=48)), "may not be read"),
+    Case("serving-quota", "ok", online, "blue plus green"),
+    Case("serving-quota", "error", lambda: granted(0, 24), "it takes 48 of"),
+    Case("serving-quota", "error", lambda: online(None, on_cpus(50)), "ceil(1.2 x 50) x 4 = 240"),
+    Case("serving-quota", "ok", lambda: deployed(A100, 1), "where 24 of 48 are used"),
+    Case("serving-quota", "error", lambda: online(None, serving(offline(), A100, 2)), "each 2 x 24 = 48"),
+    Case("serving-quota", "error", lambda: online(None, scaled(1, 3)), "each 3 x 24 = 72"),
+    Case("serving-quota", "not asked", offline),
+    Case("serving-quota", "ok", lambda: offline(gpuQuota=48)),
+    Case("serving-quota", "error", lambda: offline(gpuQuota=24), "gpuQuota is 24"),
+    Case("limits", "ok", online, "1 of 100 endpoints"),
+    Case("limits", "not asked", offline),
+    Case("limits", "error", lambda: online({at.ENDPOINTS: {"value": [{"location": "eastus"}] * 101}}), "101 endpoints"),
+    Case("limits", "error", lambda: online({at.DEPLOYMENTS: {"value": [{"location": "East US"}] * 499}}), "501"),
+    Case("limits", "error", lambda: online({at.SERVED: {"value": [{"properties": {}}] * 19}}), "21 deployments of the"),
+    Case("limits", "error", lambda: serving(offline(maxInstances=1), count=2), "maxInstances is 1"),
+    Case("limits", "error", lambda: offline(gpuNodes=101), "gpuNodes is 101"),
+    Case("limits", "error", lambda: offline("phi-4-ultrachat", "training.num_train_epochs=200"), "days"),
+    Case("limits", "warning", lambda: online({at.ENDPOINTS: refused()}), "may not be counted"),
+    Case("roles", "ok", online, "submit the job"),
+    Case("roles", "not asked", offline),
+    Case("roles", "error", lambda: lacking("workspace", ["*/read"], []), "you cannot submit the job without the role"),
+    Case("roles", "error", lambda: lacking("storage", ["*"], []), "'Storage Blob Data Contributor' on the storage"),
+    Case("roles", "error", lambda: lacking("identity", ["*/read"], []), "'Managed Identity Operator' on the identity"),
+    Case("roles", "unknown", lambda: online({at.RIGHTS["workspace"]: refused()}), "not shown to you"),
+    Case("roles", "warning", lambda: lacking("storage", ["*"], [], "2999-01-01T00:00:00Z"), "you cannot upload data"),
+    Case("names", "ok", offline, "names fit"),
+    Case("names", "ok", lambda: replace(offline(), data=at.data())),
+    Case("names", "error", lambda: replace(offline(), data=at.data("x" * 250)), "1 to 255 are allowed"),
+    Case("names", "error", lambda: replace(offline(), data=at.data("mein datensatz")), "'Phi-4-mein datensatz'"),
+    Case("names", "error", lambda: offline(endpoints=["a--b"]), "single dashes"),
+    Case("budget", "ok", offline, "dollars"),
+    Case("budget", "error", lambda: spending(5), "the recipe's budget is 5"),
+    Case("budget", "error", lambda: offline(budget=10), "the stack's budget of a month is 10"),
+    Case("budget", "unknown", unheard_of, "what a run costs is not known"),
+)  # fmt: skip
+
+
+def _id(case: Case) -> str:
+    return f"{case.check}-{case.verdict}"
+
+
+@pytest.mark.parametrize("case", CASES, ids=_id)
+def test_a_check_says(case: Case) -> None:
+    found = {one.name: one for one in preflight.checks()}[case.check]
+    said = preflight.asked(found, case.subject())
+    assert said.verdict == case.verdict, said
+    assert case.says in f"{said.reason} {said.fix}"
+    assert said.verdict == "ok" or said.fix, "whoever is stopped must read what to do"
+
+
+def report(*findings: Finding) -> Report:
+    return Report(findings, False, {})
+
+
+def test_an_unknown_is_never_a_pass() -> None:
+    found = report(Finding("a", "ok", ""), Finding("b", "unknown", "who knows"))
+    assert [one.check for one in found.blocking()] == ["b"]
+    assert found.verdict == "unknown"
+    with pytest.raises(GateSaidNo, match="check 'b' says unknown: who knows"):
+        preflight.refuse(found, {})
+
+
+def test_a_warning_and_what_was_not_asked_do_not_block_but_are_said() -> None:
+    found = report(Finding("a", "warning", ""), Finding("b", "not asked", ""))
+    assert found.blocking() == ()
+    assert found.verdict == "warning"
+    assert found.summary == "2 checks: 1 warning; not asked: b"
+
+
+def test_a_submission_shows_what_is_not_ok_what_it_costs_and_where_the_rest_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = preflight.run(offline())
+    preflight.show_exceptions(found, "scripts/preflight.py --recipe r.yml")
+    said = capsys.readouterr().err
+    shown = {line.split("│")[1].strip() for line in said.splitlines() if line.startswith("│")} - {""}
+    assert shown == {one.check for one in found.findings if one.verdict != "ok"}
+    assert "one run: 9,353 steps" in said
+    assert said.splitlines()[-1] == f"preflight: {found.summary}; all: scripts/preflight.py --recipe r.yml"
+    preflight.show_exceptions(report(Finding("a", "ok", "")), "x")
+    assert capsys.readouterr().err == "preflight: 1 checks: 1 ok; all: x\n"
+
+
+def test_with_cloud_and_data_at_hand_not_asked_counts_as_unknown() -> None:
+    never = preflight.Check("x", "", lambda subject: Finding("x", "not asked", "no idea"))
+    assert preflight.asked(never, offline()).verdict == "not asked"
+    assert preflight.asked(never, replace(online(), data=at.data())).verdict == "unknown"
+
+
+def test_a_cloud_that_refuses_makes_a_check_unknown_and_no_crash() -> None:
+    subject = online({at.PHI_4: refused()})
+    said = preflight.asked(preflight.checks()[1], subject)
+    assert (said.check, said.verdict, said.fix) == ("base-model", "unknown", "Get the role")
+
+
+def test_an_accepted_finding_no_longer_blocks_and_its_reason_goes_into_the_tag() -> None:
+    found = report(Finding("a", "error", "bad"), Finding("b", "ok", ""), Finding("c", "unknown", "who knows"))
+    given = {"a": "we know", "b": "for luck"}
+    assert [one.check for one in found.blocking(given)] == ["c"]
+    assert found.accepted(given) == "a: we know"
+    assert found.accepted({}) == ""
+    assert len(found.accepted({"a": "x" * 500})) == preflight.LONGEST_TAG
+
+
+@pytest.mark.parametrize(
+    ("accept", "why", "says"),
+    [
+        (["quota"], "so", "there is no check 'quota'"),
+        (["serving-quotas"], "so", "did you mean 'serving-quota'"),
+        (["budget"], None, "--accept budget was given without --why"),
+        (["budget"], "  ", "--accept budget was given without --why"),
+        ([], "so", "--why 'so' was given without --accept"),
+    ],
+)
+def test_accepting_takes_a_check_that_is_there_and_a_reason(accept: list[str], why: str | None, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        preflight.accepted(argparse.Namespace(accept=accept, why=why))
+
+
+def test_the_record_is_json_and_keeps_its_members() -> None:
+    record = json.loads(json.dumps(preflight.run(offline()).record))
+    assert {"schema", "verdict", "offline", "table", "findings", "not_asked", "estimate", "alternatives"} <= set(record)
+    assert record["schema"] == 1
+    assert all(set(one) == {"check", "verdict", "reason", "source", "fix"} for one in record["findings"])
+
+
+def test_each_thing_is_asked_of_the_cloud_once() -> None:
+    subject = online()
+    preflight.run(subject)
+    assert subject.cloud
+    asked = subject.cloud.arm.asked  # type: ignore[attr-defined]
+    assert len(asked) == len(set(asked))
+
+
+def test_offline_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.setattr("socket.socket.connect", no)
+    assert preflight.run(offline()).is_offline
