@@ -22,6 +22,7 @@ from typing import Any
 import pyarrow
 
 from tunestack.data import row_lines
+from tunestack.data.ahead import ahead
 from tunestack.data.data_preparation import Preparation
 from tunestack.data.line_file import LineFile
 from tunestack.data.token_counts import TokenCounts
@@ -29,7 +30,8 @@ from tunestack.recipes.recipe import Data
 from tunestack.sources.batches import Batch, Role, schema
 from tunestack.sources.sources import open as open_source
 
-BATCH = 2000
+# Rows of a chunk of the table: as `datasets` keeps its own in memory, and as this repository's sources give them.
+BATCH = 1000
 
 
 def sentences() -> list[str]:
@@ -78,7 +80,7 @@ class InMemory:
 
     def batches(self, role: Role) -> Iterator[Batch]:
         at = 1
-        for batch in self._table.to_batches(max_chunksize=BATCH):
+        for batch in self._table.to_batches():
             yield Batch(batch, "row", range(at, at + batch.num_rows))
             at += batch.num_rows
 
@@ -99,10 +101,10 @@ def ways(table: pyarrow.Table, folder: Path) -> dict[str, Callable[[], None]]:
         known.to_json(folder / "theirs.jsonl")
 
     def ours() -> None:
-        lines = LineFile(folder / "ours.jsonl", hashed=False)
-        for batch in table.to_batches(max_chunksize=BATCH):
-            lines.write(row_lines.of_table(batch).whole)
-        lines.close()
+        file = LineFile(folder / "ours.jsonl", hashed=False)
+        for lines in ahead(row_lines.of_table, table.to_batches()):
+            file.write(lines.runs(range(len(lines))), len(lines))
+        file.close()
 
     def checked() -> None:
         data = Data(source="in-memory", percent=100)
@@ -116,7 +118,9 @@ def main() -> int:
     flags.add_argument("--megabytes", type=int, default=200, help="size of the rows in memory (200)")
     flags.add_argument("--rounds", type=int, default=5, help="times that each way takes its turn (5)")
     options = flags.parse_args()
-    table = pyarrow.Table.from_pylist(list(rows(options.megabytes)), schema=schema())
+    made = list(rows(options.megabytes))
+    chunks = (made[at : at + BATCH] for at in range(0, len(made), BATCH))
+    table = pyarrow.Table.from_batches([pyarrow.RecordBatch.from_pylist(chunk, schema=schema()) for chunk in chunks])
     size = table.nbytes / 1e6
     print(
         f"{table.num_rows:,} rows, {size:,.0f} MB, {size / table.num_rows * 1000:.1f} kB a row; {options.rounds} rounds"

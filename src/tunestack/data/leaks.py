@@ -18,7 +18,7 @@ EMAIL = "e-mail address"
 PATTERNS: Mapping[str, tuple[str, str]] = {
     "AWS access key": ("IA", r"(?:AKIA|ASIA)[0-9A-Z]{16}"),
     "Azure storage key": ("AccountKey=", r"AccountKey=[A-Za-z0-9+/]{86}=="),
-    "GitHub token": ("gh", r"gh[opsur]_[A-Za-z0-9]{36}"),
+    "GitHub token": ("_", r"gh[opsur]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59}"),
     "Google API key": ("AIza", r"AIza[0-9A-Za-z_-]{35}"),
     "Hugging Face token": ("hf_", r"hf_[A-Za-z0-9]{34}"),
     "JSON web token": ("eyJ", r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),

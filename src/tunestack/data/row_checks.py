@@ -43,10 +43,6 @@ class Checked:
     sizes: list[int]
     leaks: dict[int, list[str]]
 
-    @property
-    def is_clean(self) -> bool:
-        return not any(self.reasons)
-
 
 def check(table: pyarrow.RecordBatch, *, answered: bool = True) -> Checked:
     """Look at a batch in the schema of `batches`; `answered` is False for questions that are only asked.

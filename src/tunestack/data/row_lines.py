@@ -6,10 +6,9 @@ orjson over Python objects, and the same bytes (a test holds the two against eac
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
-from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     import pyarrow
@@ -21,15 +20,59 @@ _MESSAGES = b',"messages":['
 _BLOCK = 31 * 2**20
 
 
-@dataclass(frozen=True)
 class Lines:
-    """Rows as lines with their ends, in order; `conversations` are the parts from the messages on.
+    """A batch's rows as lines with their ends, by index; what is given out are views, nothing is copied."""
 
-    All are views of one buffer, which lives as long as any of them.
-    """
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._texts: list[bytes] = []
+        self._views: list[memoryview] = []
+        self._begins: list[int] = []
+        self._ends: list[int] = []
+        for text in pieces:
+            view, begin, find = memoryview(text), 0, text.find
+            # Inside a text line ends are escaped.
+            while end := find(b"\n", begin) + 1:
+                self._texts.append(text)
+                self._views.append(view)
+                self._begins.append(begin)
+                self._ends.append(end)
+                begin = end
 
-    whole: list[memoryview]
-    conversations: list[memoryview]
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, index: int) -> memoryview:
+        return self._views[index][self._begins[index] : self._ends[index]]
+
+    def conversation(self, index: int) -> memoryview:
+        """A row's line from its messages on."""
+        # Quotation marks are escaped inside a text, so that the first place is the right one.
+        begin = self._texts[index].index(_MESSAGES, self._begins[index])
+        return self._views[index][begin : self._ends[index]]
+
+    def runs(self, chosen: Sequence[int]) -> list[memoryview]:
+        """The lines of rows, given in order; those that stand side by side are one view."""
+        found: list[memoryview] = []
+        first = last = -1
+        for index in chosen:
+            # The first line of a piece begins at 0, which is no line's end.
+            if last >= 0 and index == last + 1 and self._begins[index] == self._ends[last]:
+                last = index
+                continue
+            if last >= 0:
+                found.append(self._views[first][self._begins[first] : self._ends[last]])
+            first = last = index
+        if last >= 0:
+            found.append(self._views[first][self._begins[first] : self._ends[last]])
+        return found
+
+
+class _Pieces(list[bytes]):
+    """What polars writes to; each of its threads hands over one piece."""
+
+    def write(self, text: bytes) -> int:
+        self.append(text)
+        return len(text)
 
 
 def of_table(table: pyarrow.RecordBatch) -> Lines:
@@ -37,17 +80,11 @@ def of_table(table: pyarrow.RecordBatch) -> Lines:
     import polars
 
     _keep_memory()
-    buffer = BytesIO()
+    pieces = _Pieces()
     if table.num_rows:
-        polars.DataFrame(table).write_ndjson(buffer)
-    text = buffer.getvalue()
-    view, begin, found = memoryview(text), 0, Lines([], [])
-    # Inside a text line ends and quotation marks are escaped, so that the first place is the right one.
-    while (end := text.find(b"\n", begin)) >= 0:
-        found.whole.append(view[begin : end + 1])
-        found.conversations.append(view[text.index(_MESSAGES, begin) : end])
-        begin = end + 1
-    return found
+        polars.DataFrame(table).write_ndjson(cast("IO[bytes]", pieces))
+    are_whole = all(piece.endswith(b"\n") for piece in pieces)
+    return Lines(pieces if are_whole else [b"".join(pieces)])
 
 
 @cache

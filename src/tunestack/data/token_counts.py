@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -47,24 +47,23 @@ class TokenCounts:
         """The tokenizer's, empty where there is none."""
         return self.tokenizer.name if self.tokenizer else ""
 
-    def too_long(self, lines: Sequence[memoryview], asked: Sequence[bool]) -> dict[int, str]:
-        """Rows to leave out, by index with the reason, of those asked about; none by an estimate."""
+    def too_long(self, lines: Mapping[int, memoryview]) -> dict[int, str]:
+        """Which of the rows to leave out, with the reason; none by an estimate."""
         if self.maximum is None:
             return {}
-        chosen = [index for index, is_asked in enumerate(asked) if is_asked]
-        rows = {index: orjson.loads(lines[index]) for index in chosen}
+        rows = {index: orjson.loads(line)["messages"] for index, line in lines.items()}
         if self.tokenizer is None:
-            sizes = (sum(len(message["content"].encode()) for message in rows[index]["messages"]) for index in chosen)
+            sizes = (sum(len(message["content"].encode()) for message in messages) for messages in rows.values())
             self.estimated_too_long += sum(size / BYTES_PER_TOKEN > self.maximum for size in sizes)
             return {}
-        texts = {index: self.tokenizer.template.rendered(rows[index]["messages"]) for index in chosen}
+        texts = {index: self.tokenizer.template.rendered(messages) for index, messages in rows.items()}
         found = {index: _REFUSED for index, text in texts.items() if text is None}
         # No token is shorter than a byte, but for one that some tokenizers put in front.
         long = {i: text for i, text in texts.items() if text is not None and len(text.encode()) >= self.maximum}
         lengths = self.tokenizer.lengths(list(long.values()))
         return found | {i: _TOO_LONG for i, length in zip(long, lengths, strict=True) if length > self.maximum}
 
-    def offer(self, split: str, lines: Sequence[memoryview]) -> None:
+    def offer(self, split: str, lines: Iterable[memoryview]) -> None:
         """Rows that were kept; some of train are remembered."""
         if split != "train" or self.tokenizer is None:
             return
