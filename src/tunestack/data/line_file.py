@@ -23,7 +23,7 @@ class LineFile:
         self._hashed, self._digest = hashed, hashlib.sha256()
         self._pieces: SimpleQueue[Sequence[memoryview] | None] = SimpleQueue()
         self._waiting, self._drained = 0, threading.Condition()
-        self._failed: OSError | None = None
+        self._failed: Exception | None = None
         self._writer = threading.Thread(target=self._run, name=f"write {file.name}", daemon=True)
         self._writer.start()
 
@@ -44,7 +44,7 @@ class LineFile:
             try:
                 if not self._failed:
                     self._append(lines)
-            except OSError as error:
+            except Exception as error:  # a thread that ended would leave `write` waiting for ever
                 self._failed = error
             with self._drained:
                 self._waiting -= sum(map(len, lines))
