@@ -125,10 +125,11 @@ def _cuts(tokens: Mapping[str, Any]) -> list[str]:
     if tokens["limit"] is None:
         return []
     of = f"Of {tokens['sampled_rows']:,} rows counted, " + ("" if tokens["exact"] else "a sample, ")
-    said = (
-        f"{of}{tokens['cut_rows']:,} are cut at {tokens['limit']:,} tokens, before the token that ends an answer, and "
-        f"{tokens['masked_rows']:,} have nothing left to train on."
-    )
+    masked = "which tokens are trained on cannot be told from the chat template."
+    if tokens["masked_rows"] is not None:
+        masked = f"{tokens['masked_rows']:,} have nothing left to train on."
+    cut = f"{tokens['cut_rows']:,} are cut at {tokens['limit']:,} tokens, before the token that ends an answer"
+    said = f"{of}{cut}, and {masked}"
     refused = f" The chat template refuses {tokens['refused_rows']:,}: the fine-tune would fail."
     return ["", said + (refused if tokens["refused_rows"] else "")]
 

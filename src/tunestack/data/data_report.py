@@ -30,10 +30,13 @@ def show(made: DataFolder, folder: Path) -> None:
         note(f"what was left out is in '{folder / REJECTED}'")
     note(f"tokens: {tokens.get('how', 'not counted')}; the card is '{folder / CARD_PAGE}'")
     if cut := tokens.get("cut_rows"):
+        masked = f"; {tokens['masked_rows']:,} rows have nothing left to train on" if tokens["masked_rows"] else ""
         note(
             f"warning: {cut:,} of {tokens['sampled_rows']:,} rows looked at are cut at {tokens['limit']:,} tokens, "
-            f"before the end of the answer; {tokens['masked_rows']:,} of them have nothing left to train on"
+            f"before the end of the answer{masked}"
         )
+    elif masked := tokens.get("masked_rows"):
+        note(f"warning: {masked:,} of {tokens['sampled_rows']:,} rows looked at have nothing to train on")
     if refused := tokens.get("refused_rows"):
         note(f"warning: the model's chat template refuses {refused:,} rows, the fine-tune would fail on the first")
     if maybe := tokens.get("maybe_too_long_rows"):

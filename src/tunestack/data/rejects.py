@@ -15,7 +15,10 @@ _SHOWN = 120
 
 
 class Rejects:
-    """Writes `{"split","place","reason","row"}` lines; keeps counts and the first examples of every reason."""
+    """Writes `{"split","place","reason","row"}` lines; keeps counts and the first examples by reason.
+
+    What differs from row to row stands behind a reason's colon and is not counted by: reasons are few.
+    """
 
     def __init__(self, file: Path) -> None:
         self.counts: Counter[str] = Counter()
@@ -28,8 +31,9 @@ class Rejects:
         line = {"split": split, "place": place, "reason": reason, "row": raw}
         content = orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS)
         self._file.write(content + b"\n")
-        self.counts[reason] += 1
-        found = self.examples.setdefault(reason, [])
+        kind = reason.partition(":")[0]
+        self.counts[kind] += 1
+        found = self.examples.setdefault(kind, [])
         if len(found) < EXAMPLES:
             found.append({"place": place, "text": shortened(row)})
 
@@ -50,6 +54,5 @@ class Rejects:
 
 def shortened(row: bytes | Any) -> str:
     """The beginning of a row, on one line."""
-    text = row.decode("utf-8", "replace") if isinstance(row, bytes) else str(row)
-    text = " ".join(text.removeprefix('{"prompt":').split())
+    text = " ".join(str(orjson.loads(row)["prompt"] if isinstance(row, bytes) else row).split())
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

@@ -82,11 +82,13 @@ class TokenCounts:
             return self._estimated(statistics)
         rows = [orjson.loads(line)["messages"] for _, _, line in sorted(self._sample, key=lambda kept: kept[1])]
         tokenized = self.tokenizer.encode(rows)
-        found = [encoded for encoded in tokenized if encoded is not None]
-        sizes = sum(len(message["content"].encode()) for row in rows for message in row)
+        pairs = [(row, encoded) for row, encoded in zip(rows, tokenized, strict=True) if encoded is not None]
+        found = [encoded for _, encoded in pairs]
+        sizes = sum(len(message["content"].encode()) for row, _ in pairs for message in row)
         tokens = sum(len(encoded.ids) for encoded in found)
         factor = tokens / sizes if sizes and tokens else 1 / BYTES_PER_TOKEN
         trained = statistics.lengths["train"]
+        is_marked = self.tokenizer.marks is not None
         share = sum(encoded.answer_tokens for encoded in found) / max(tokens, 1)
         counted: dict[str, Any] = {
             split: round(lengths.total * factor) for split, lengths in statistics.lengths.items() if split != "train"
@@ -96,14 +98,14 @@ class TokenCounts:
         return {
             "train": whole,
             **counted,
-            "trained_on": round(whole * share),
+            "trained_on": round(whole * share) if is_marked else None,
             "exact": not self._evicted,
             "how": _how(self._evicted, len(rows), trained.rows),
             "tokenizer": self.tokenizer.name,
             "limit": self.tokenizer.limit,
             "sampled_rows": len(rows),
             "cut_rows": sum(encoded.is_cut for encoded in found),
-            "masked_rows": sum(not encoded.answer_tokens for encoded in found),
+            "masked_rows": sum(not encoded.answer_tokens for encoded in found) if is_marked else None,
             "refused_rows": len(tokenized) - len(found),
         }, _lengths(lengths, exact=not self._evicted)
 
@@ -123,8 +125,8 @@ class TokenCounts:
 
 def _how(is_sampled: bool, sampled: int, rows: int) -> str:
     if not is_sampled:
-        return f"counted: all {rows:,} rows of train"
-    return f"from a sample: {sampled:,} of {rows:,} rows of train were counted, the rest follows by its bytes"
+        return f"counted: all {rows:,} rows of train; the other splits follow by their bytes"
+    return f"from a sample: {sampled:,} of {rows:,} rows of train were counted; the rest follows by its bytes"
 
 
 def _lengths(found: Counter[int], *, exact: bool) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def test_with_a_tokenizer_every_token_is_counted_and_it_is_said_so(tmp_path, mod
     lengths = tokens_of(tokenizer, tmp_path / "out", "train")
     assert card["tokens"]["train"] == sum(lengths)
     assert card["tokens"]["exact"]
-    assert card["tokens"]["how"] == f"counted: all {len(lengths)} rows of train"
+    assert card["tokens"]["how"] == f"counted: all {len(lengths)} rows of train; the other splits follow by their bytes"
     assert card["tokens"]["cut_rows"] == sum(length > 50 for length in lengths)
     assert card["lengths"]["longest"] == max(lengths)
     assert sum(part["rows"] for part in card["lengths"]["histogram"]) == len(lengths)

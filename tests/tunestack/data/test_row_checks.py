@@ -13,6 +13,7 @@ from hypothesis import strategies as some
 from tests.tunestack.conversations import row, table
 from tunestack.data import leaks, row_checks, row_lines, rows
 from tunestack.data.digest_set import DigestSet
+from tunestack.data.rejects import Rejects
 from tunestack.data.row_filter import DUPLICATE, IN_TEST, RowFilter
 
 GOOD = row("q", "a")
@@ -230,3 +231,17 @@ def test_the_short_way_to_a_questions_key_is_the_long_one(text) -> None:
     plain = unicodedata.normalize("NFKC", text).casefold()
     expected = hashlib.sha256((" ".join(re.findall(r"\w+", plain)) or plain).encode("utf-8", "surrogatepass"))
     assert rows.question_digest(text) == expected.digest()
+
+
+def test_reasons_that_differ_behind_their_colon_are_one_and_the_file_has_each(tmp_path) -> None:
+    found = Rejects(tmp_path / "rejected.jsonl")
+    for number in range(40):
+        found.add("train", f"row {number}", f"has 'answer' that is not text: {number}", {"answer": number})
+    found.add("test", "row 41", "stands twice", orjson.dumps(GOOD) + b"\n")
+    found.close()
+    assert found.counts == {"has 'answer' that is not text": 40, "stands twice": 1}
+    assert [len(one["examples"]) for one in found.record] == [3, 1]
+    assert found.record[1]["examples"][0]["text"] == GOOD["prompt"]
+    kept = [orjson.loads(line) for line in (tmp_path / "rejected.jsonl").read_bytes().splitlines()]
+    assert kept[39]["reason"] == "has 'answer' that is not text: 39"
+    assert kept[40]["row"] == GOOD
