@@ -37,6 +37,7 @@ RUN = {
     "who": "somebody",
     "submitted": "2026-11-21T17:00:00+00:00",
     "attempt": 2,
+    "parameters": {"learning_rate": "0.002", "max_steps": "12"},
     "tags": {"base_model": "azureml://registries/azureml/models/tiny/versions/1", "commit": "0123abc"},
 }
 PREFLIGHT = {

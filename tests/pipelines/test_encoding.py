@@ -64,6 +64,26 @@ def test_where_the_template_hides_answers_the_markers_of_the_model_find_them(tok
     assert without == "whose answers the chat template does not show"
 
 
+def test_an_end_that_only_the_tokenizers_file_calls_special_ends_an_answer(tokenizer: Any) -> None:
+    """Phi-3's way: no role (eos, pad …) names the token that ends an answer, and the text goes on behind it."""
+    tokenizer.chat_template = WITH_END
+    tokenizer.eos_token = tokenizer.pad_token = "<|endoftext|>"
+    assert "<|im_end|>" not in tokenizer.all_special_tokens
+    assert _answers(tokenizer, _encode(Encoder(tokenizer, 512))) == "First.<|im_end|>Sécond!<|im_end|>"
+
+
+def test_a_model_without_a_system_role_reads_it_in_front_of_the_first_question(tokenizer: Any) -> None:
+    tokenizer.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('none') }}{% endif %}" + tokenizer.chat_template
+    )
+    talk = [{"role": "system", "content": "Be brief."}, *TALK]
+    assert Encoder(tokenizer, 512).encode(Conversation(1, talk, "c")) == "that the chat template refuses"
+    encoder = Encoder(tokenizer, 512, system_supported=False)
+    found = _encode(encoder, talk)
+    assert "user\nBe brief.\nOne?<|im_end|>" in tokenizer.decode(found.ids)
+    assert _answers(tokenizer, found) == "First.<|im_end|>Sécond!<|im_end|>"
+
+
 def test_rows_that_cannot_be_used_say_why(tokenizer: Any) -> None:
     assert Encoder(tokenizer, 12).encode(Conversation(1, TALK, "c")) == "cut before the first answer"
     tokenizer.chat_template = STRICT
@@ -77,6 +97,7 @@ def test_a_cut_row_keeps_the_answers_in_front_of_the_cut(tokenizer: Any) -> None
     assert found.cut
     assert len(found.ids) == limit
     assert set(found.answers) < set(whole.answers)
+    assert found.bytes == len(_answers(tokenizer, found).encode()) < whole.bytes
 
 
 def test_markers_come_from_the_models_own_settings() -> None:
@@ -84,3 +105,4 @@ def test_markers_come_from_the_models_own_settings() -> None:
     assert markers_of({"chat_special_tokens": tokens}) == ("<a>", "<u>")
     assert markers_of({"chat_special_tokens": {"response_template": "<a>"}}) is None
     assert markers_of({}) is None
+    assert markers_of({"chat_special_tokens": "<a>"}) is None

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from evaluation import generation
 
 from tests.pipelines.conftest import Evaluate, distinct_rows, lines_of
 from tests.tiny_model import make_tiny_model, write_rows
@@ -17,12 +18,13 @@ from tests.tiny_model import make_tiny_model, write_rows
 Arguments = Callable[..., list[str]]
 
 
-def test_all_four_files_are_written_and_hold_what_the_contract_names(
+def test_all_files_are_written_and_hold_what_the_contract_names(
     evaluate: Evaluate, tmp_path: Path, tiny_models: dict[str, Path], run_folder: Path
 ) -> None:
     found = evaluate(serving_model=tiny_models["serving"], run_folder=run_folder, attempt=2)
     out = tmp_path / "evaluation"
-    assert {path.name for path in out.iterdir()} == {"metrics.json", "samples.jsonl", "files.json", "report.html"}
+    names = {"metrics.json", "losses.jsonl", "samples.jsonl", "files.json", "report.html"}
+    assert {path.name for path in out.iterdir()} == names
     assert found["schema"] == 1
     assert found["verdict"] in ("passed", "inconclusive")
     assert set(found["models"]) == {"base", "tuned", "serving"}
@@ -95,11 +97,12 @@ def test_rows_that_cannot_be_used_are_counted_by_reason(evaluate: Evaluate, tmp_
     rows[3]["messages"] = rows[3]["messages"][:1]
     rows[4]["messages"][1]["content"] = None
     rows[5]["messages"][0]["content"] = "long " * 300
+    rows[6]["messages"][0]["content"] = "half of a sign: \ud800"
     found = evaluate(test_file=write_rows(tmp_path / "mixed.jsonl", rows), max_seq_length=120)
-    assert found["test"]["rows"] == 3
+    assert found["test"]["rows"] == 2
     assert found["test"]["skipped"] == {
         "cut before the first answer": 1,
-        "with a message that is no text": 1,
+        "with a message that is no text": 2,
         "without an answer of the assistant": 1,
         "without messages": 2,
     }
@@ -169,6 +172,48 @@ def _refused(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> str:
     return lines[0]
 
 
+def test_every_bound_follows_from_the_losses_of_the_rows(evaluate: Evaluate, tmp_path: Path) -> None:
+    """Recomputed with plain sums: a reader of the output needs nothing of ours for it."""
+    found = evaluate(max_rows=120)
+    rows = lines_of(tmp_path / "evaluation" / "losses.jsonl")
+    for name, kind, sign in (("gain", "test", 1), ("regression", "questions", -1)):
+        some = [row for row in rows if row["set"] == kind]
+        differences = [sign * (row["nats"]["base"] - row["nats"]["tuned"]) for row in some]
+        tokens = [row["tokens"] for row in some]
+        clusters: dict[str, list[float]] = {}
+        for row, difference in zip(some, differences, strict=True):
+            sums = clusters.setdefault(row["cluster"], [0.0, 0.0])
+            sums[0] += difference
+            sums[1] += row["tokens"]
+        estimate = sum(differences) / sum(tokens)
+        assert found[name]["estimate"] == pytest.approx(estimate)
+        assert (found[name]["clusters"], found[name]["tokens"]) == (len(clusters), sum(tokens))
+        left = sum((sums[0] - estimate * sums[1]) ** 2 for sums in clusters.values())
+        error = math.sqrt(len(clusters) / (len(clusters) - 1) * left) / sum(tokens)
+        assert found[name]["lower"] < estimate - 1.645 * error
+        assert estimate + 1.645 * error < found[name]["upper"]
+
+
+def test_a_serving_model_of_a_short_context_changes_no_verdict(evaluate: Evaluate, tmp_path: Path) -> None:
+    alone = evaluate()
+    beside = evaluate(serving_model=make_tiny_model(tmp_path / "short", seed=2, length=60))
+    assert beside["gain"] == alone["gain"]
+    assert beside["regression"] == {**alone["regression"], "models": beside["regression"]["models"]}
+    assert 0 < beside["gain_over_serving"]["rows"] < beside["gain"]["rows"]
+    assert beside["gain_over_serving"]["same_tokens"] is True
+    assert beside["labels"] == alone["labels"]
+
+
+def test_answers_see_the_whole_question_however_short_rows_are_cut(
+    evaluate: Evaluate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    plain = generation._generate
+    monkeypatch.setattr(generation, "_generate", lambda *given: seen.append(given[0].limit) or plain(*given))
+    assert evaluate(max_seq_length=64)["test"]["limit"] == 64
+    assert set(seen) == {512}
+
+
 def test_bad_models_are_refused_in_one_sentence_that_names_them(
     arguments: Arguments, tmp_path: Path, tiny_models: dict[str, Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,8 +226,17 @@ def test_bad_models_are_refused_in_one_sentence_that_names_them(
     (sharded / "data/model/model.safetensors.index.json").write_text(json.dumps(index))
     other = _without(tuned, tmp_path / "other")
     (other / "MLmodel").write_text("flavors: {sklearn: {}}\n")
+    settings = _without(tuned, tmp_path / "settings")
+    (settings / "finetune_config.json").write_text("{torn")
+    binary = _without(tuned, tmp_path / "binary")
+    (binary / "MLmodel").write_bytes(b"\xff\xfe")
+    torn = _without(tuned, tmp_path / "torn")
+    (torn / "data/model/model.safetensors.index.json").write_text("[]")
     cases = {
         "there is no folder": tmp_path / "nothing",
+        "finetune_config.json' is not readable": settings,
+        "MLmodel' is not readable": binary,
+        "holds no JSON object": torn,
         "holds no weights": _without(tuned, tmp_path / "w", weights),
         "no tokenizer": _without(tuned, tmp_path / "t", "data/tokenizer"),
         "holds no 'config.json'": _without(tuned, tmp_path / "c", "data/model/config.json"),
@@ -285,6 +339,7 @@ def test_rows_that_only_the_base_reads_are_left_out_and_counted(
         "{% if messages | length > 3 %}{{ raise_exception('too many turns') }}{% endif %}" + settings["chat_template"]
     )
     file.write_text(json.dumps(settings))
-    found = evaluate(tuned_model=picky)
+    found = evaluate(tuned_model=picky, samples=12)
+    assert found["generation"]["tuned"]["rows"] == 10
     assert found["test"]["skipped"] == {"that the tuned model does not read whole": 2}
     assert found["test"]["rows"] == found["gain"]["rows"] == 10

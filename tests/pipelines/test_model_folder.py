@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -34,6 +35,16 @@ def test_every_form_of_a_model_folder_loads(tmp_path: Path, tiny_models: dict[st
         assert (Path(found.weights) / "model.safetensors").is_file()
         assert chat_model.load_tokenizer(found, "base_model").chat_template
     assert model_folder.find(source, "base_model").settings["lora_algo"] == "peft"
+
+
+def test_settings_of_the_second_version_stand_under_their_task(tmp_path: Path, tiny_models: dict[str, Path]) -> None:
+    folder = Path(shutil.copytree(tiny_models["base"], tmp_path / "second"))
+    ours = {"system_role_supported": "false"}
+    settings = {"version": "2", "task_specific_config": {"ChatCompletion": ours, "TextClassification": {"x": 1}}}
+    (folder / "finetune_config.json").write_text(json.dumps(settings))
+    found = model_folder.find(folder, "base_model").settings
+    assert found["system_role_supported"] == "false"
+    assert "x" not in found
 
 
 def test_a_model_on_the_hub_keeps_its_revision(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,9 +36,10 @@ def test_everything_stands_on_both_runs_and_the_curves_come_from_the_root(
         assert data.metrics["eval_regression_upper"] == pytest.approx(found["regression"]["upper"])
         assert data.metrics["eval_passed"] == (found["verdict"] == "passed")
         assert data.params["eval_min_gain"] == "0.02"
+        assert data.params["learning_rate"] == "0.002"
         assert data.tags["eval_verdict"] == found["verdict"]
         kept = {each.path for each in client.list_artifacts(run, "evaluation")}
-        assert kept == {f"evaluation/{name}" for name in ("metrics.json", "report.html", "samples.jsonl", "files.json")}
+        assert kept == {f"evaluation/{path.name}" for path in (tmp_path / "evaluation").iterdir()}
         assert {each.path for each in client.list_artifacts(run, "run")} >= {"run/recipe.yml", "run/card.json"}
     assert client.get_run(root).data.metrics["eval_loss"] == 3.0
     curves = tracking.from_environment().curves(None)

@@ -1,13 +1,13 @@
 """Two models on the same rows: what each row's answers cost the one more than the other.
 
-Two models with the same tokens are compared token by token. With other tokenizers the text is still the same: the
-whole answers are compared then, per token of the reference, and rows that either model saw only in part are left out.
+Two models with the same tokens are compared token by token. With other tokenizers or contexts the text is still the
+same: whole answers are compared then, per token of the reference, and rows that either saw only in part are left out.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evaluation.bootstrap import Interval, interval
@@ -38,13 +38,16 @@ class Comparison:
 def compare(reference: Sheet, other: Sheet, clusters: Mapping[int, str]) -> Comparison:
     """What a row costs `reference` more than `other`; positive where `other` is better."""
     both = sorted(set(reference.encoded) & set(other.encoded))
-    same = all(reference.encoded[line].same_tokens(other.encoded[line]) for line in both)
-    if not same:
+    if not _have_same_tokens(reference, other, both):
         both = [line for line in both if not (reference.encoded[line].cut or other.encoded[line].cut)]
     return Comparison(
         tuple(both),
         tuple(reference.losses[line] - other.losses[line] for line in both),
         tuple(len(reference.encoded[line].answers) for line in both),
         tuple(clusters[line] for line in both),
-        same,
+        _have_same_tokens(reference, other, both),
     )
+
+
+def _have_same_tokens(one: Sheet, other: Sheet, lines: Sequence[int]) -> bool:
+    return all(one.encoded[line].same_tokens(other.encoded[line]) for line in lines)

@@ -17,7 +17,7 @@ from evaluation.rows import Conversation, Message
 
 @dataclass(frozen=True)
 class Encoded:
-    """Token ids of a conversation and the positions of its answer tokens; `bytes` is the answers' size as UTF-8."""
+    """Token ids of a conversation and the positions of its answer tokens; `bytes` is the size of these as UTF-8."""
 
     ids: tuple[int, ...]
     answers: tuple[int, ...]
@@ -30,11 +30,18 @@ class Encoded:
 
 @dataclass
 class Encoder:
-    """One model's tokenizer and template. `markers`: where an answer begins and where a question does."""
+    """One model's tokenizer and template. `markers`: where an answer begins and where a question does.
+
+    Without `system_supported` a system prompt goes in front of the first question, as the training had it.
+    """
 
     tokenizer: Any
     limit: int
     markers: tuple[str, str] | None = None
+    system_supported: bool = True
+
+    def __post_init__(self) -> None:
+        self._ends = tuple(special_tokens(self.tokenizer))
 
     def encode(self, conversation: Conversation) -> Encoded | str:
         """The conversation as numbers, or why it cannot be used."""
@@ -51,8 +58,10 @@ class Encoder:
             return "without answer tokens"
         if not kept:
             return "cut before the first answer"
-        size = sum(len(text[start:end].encode("utf-8", "surrogatepass")) for start, end in spans)
-        return Encoded(tuple(ids[: self.limit]), kept, size, len(ids) > self.limit)
+        is_cut = len(ids) > self.limit
+        last = offsets[kept[-1]][1] if is_cut else len(text)
+        size = sum(len(text[start : min(end, last)].encode()) for start, end in spans if start < last)
+        return Encoded(tuple(ids[: self.limit]), kept, size, is_cut)
 
     def question(self, messages: Sequence[Message]) -> str:
         """The text that asks for an answer."""
@@ -76,7 +85,7 @@ class Encoder:
         """Characters of an answer with the special token that ends it; what stands behind that, no model has to say."""
         written = max(0, rendered.find(content)) + len(content)
         behind = rendered[written:]
-        ends = [behind.find(token) + len(token) for token in self.tokenizer.all_special_tokens if token in behind]
+        ends = [behind.find(token) + len(token) for token in self._ends if token in behind]
         return written + min(ends) if ends else len(rendered.rstrip())
 
     def _marked(self, text: str) -> list[tuple[int, int]]:
@@ -94,7 +103,8 @@ class Encoder:
     def _render(self, messages: Sequence[Message], *, asks: bool = False) -> str:
         from jinja2 import TemplateError
 
-        cleaned = [{key: value for key, value in message.items() if value is not None} for message in messages]
+        found = messages if self.system_supported else without_system(messages)
+        cleaned = [{key: value for key, value in message.items() if value is not None} for message in found]
         try:
             return str(self.tokenizer.apply_chat_template(cleaned, tokenize=False, add_generation_prompt=asks))
         except (TemplateError, KeyError, TypeError, ValueError, IndexError):
@@ -105,9 +115,26 @@ class TemplateRefusal(Exception):
     """Why one row cannot be rendered."""
 
 
+def special_tokens(tokenizer: Any) -> dict[str, int]:
+    """Texts and ids of all; those that no role names too, as Phi-3's `<|end|>`: `all_special_tokens` has named ones."""
+    named = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
+    return {**named, **{str(token): place for place, token in tokenizer.added_tokens_decoder.items() if token.special}}
+
+
+def without_system(messages: Sequence[Message]) -> list[Message]:
+    """The text of a system prompt in front of the first question; untouched where there is neither."""
+    place = next((place for place, each in enumerate(messages) if each.get("role") == "user"), None)
+    if place is None or messages[0].get("role") != "system":
+        return list(messages)
+    asked = {**messages[place], "content": f"{messages[0]['content']}\n{messages[place]['content']}"}
+    return [*messages[1:place], asked, *messages[place + 1 :]]
+
+
 def markers_of(settings: dict[str, Any]) -> tuple[str, str] | None:
     """`chat_special_tokens` of a finetune_config.json, where both are there."""
-    found = settings.get("chat_special_tokens") or {}
+    found = settings.get("chat_special_tokens")
+    if not isinstance(found, dict):
+        return None
     response, instruction = found.get("response_template"), found.get("instruction_template")
     return (str(response), str(instruction)) if response and instruction else None
 

@@ -12,7 +12,7 @@ from typing import Any
 from evaluation import file_hashes, measuring, model_folder, rows, tracking
 from evaluation.comparison import compare
 from evaluation.measuring import Measured
-from evaluation.metrics import Found, as_metrics
+from evaluation.metrics import Found, as_metrics, row_losses
 from evaluation.model_folder import ModelFolder
 from evaluation.refusal import Refusal
 from evaluation.report import write_report
@@ -38,7 +38,8 @@ def run(settings: Settings) -> dict[str, Any]:
     models = measuring.read_all(folders, test, questions, settings.max_seq_length)
     skipped.update(models["base"].skipped)
     unasked.update(models["base"].unasked)
-    sample = choose_sample([each for each in test if each.line in models["base"].test.encoded], settings)
+    readable = set.intersection(*(set(model.test.encoded) for model in models.values()))
+    sample = choose_sample([each for each in test if each.line in readable], settings)
     for model in models.values():
         measuring.measure(model, [each.asked for each in sample], settings.max_new_tokens)
     say("hashing the files of the tuned model")
@@ -47,7 +48,7 @@ def run(settings: Settings) -> dict[str, Any]:
     metrics = as_metrics(
         settings, found, models, sample, {"test": skipped, "regression": unasked}, files, time.monotonic() - started
     )
-    write(settings, metrics, models, sample, files)
+    write(settings, metrics, models, sample, files, list(row_losses(found, models)))
     print(f"{metrics['verdict']}: {' '.join(metrics['reasons'])}", flush=True)
     return metrics
 
@@ -111,11 +112,13 @@ def write(
     models: dict[str, Measured],
     sample: Sequence[Sample],
     files: list[dict[str, Any]],
+    losses: list[dict[str, Any]],
 ) -> None:
     """The output folder, metrics.json last: where it stands, the others do; then MLflow, whose loss fails nothing."""
     folder = settings.evaluation
     lines = [json.dumps(each.record(place, models), ensure_ascii=False) for place, each in enumerate(sample)]
     (folder / "samples.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    (folder / "losses.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in losses), encoding="utf-8")
     (folder / "files.json").write_text(json.dumps(files, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     tracker = tracking.from_environment()
     write_report(settings, metrics, [json.loads(line) for line in lines], files, tracker.curves(settings.training_run))

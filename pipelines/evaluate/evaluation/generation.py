@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluation.chat_model import ChatModel
+from evaluation.encoding import special_tokens
 from evaluation.refusal import Refusal
 from evaluation.scoring import say
 
@@ -23,9 +24,13 @@ class Answer:
 
 
 def answers(chat: ChatModel, questions: Sequence[str], most: int) -> list[Answer]:
-    """An answer of at most `most` tokens to each rendered question. A batch too large for the GPU is halved."""
+    """An answer of at most `most` tokens to each rendered question; the question gets half of the context at least.
+
+    A batch too large for the GPU is halved.
+    """
     import torch
 
+    most = min(most, chat.limit // 2)
     found: list[Answer] = []
     size = len(questions)
     while len(found) < len(questions):
@@ -72,14 +77,14 @@ def stop_tokens(chat: ChatModel) -> list[int]:
     messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": marker}]
     text = str(chat.tokenizer.apply_chat_template(messages, tokenize=False))
     behind = chat.tokenizer(text.rpartition(marker)[2], add_special_tokens=False)["input_ids"]
-    found.update(token for token in behind[:1] if token in set(chat.tokenizer.all_special_ids))
+    found.update(token for token in behind[:1] if token in special_tokens(chat.tokenizer).values())
     return sorted(token for token in found if token is not None)
 
 
 def _generate(chat: ChatModel, questions: Sequence[str], most: int) -> list[Answer]:
     import torch
 
-    room = max(1, chat.limit - most)
+    room = chat.limit - most
     rows = [chat.tokenizer(text, add_special_tokens=False)["input_ids"][-room:] for text in questions]
     length = max(len(row) for row in rows)
     stops = stop_tokens(chat)

@@ -24,12 +24,16 @@ class Sheet:
 
 @dataclass
 class Measured:
-    """All that is known of one model; `skipped` and `unasked` count rows and questions that it could not take."""
+    """All that is known of one model; `skipped` and `unasked` count rows and questions that it could not take.
+
+    In tokens: rows are cut at `limit`; `context` is what the model takes, for answers of its own.
+    """
 
     name: str
     folder: ModelFolder
     tokenizer: Any
     limit: int
+    context: int
     encoder: Encoder
     test: Sheet
     questions: Sheet
@@ -44,13 +48,22 @@ def read_all(
     questions: Sequence[Conversation],
     max_seq_length: int,
 ) -> dict[str, Measured]:
-    """Every model's tokens of every row, with one limit for all of them: the smallest. No weights are loaded yet."""
+    """Every model's tokens of every row, cut where base or tuned model would: a serving one decides nothing.
+
+    No weights are loaded yet.
+    """
     tokenizers = {name: chat_model.load_tokenizer(folder, _what(name)) for name, folder in folders.items()}
-    limits = [chat_model.limit_of(folder, tokenizers[name], _what(name)) for name, folder in folders.items()]
-    limit = min([*limits, max_seq_length] if max_seq_length > 0 else limits)
+    contexts = {name: chat_model.limit_of(folder, tokenizers[name], _what(name)) for name, folder in folders.items()}
+    shared = min(contexts["base"], contexts["tuned"], *([max_seq_length] if max_seq_length > 0 else []))
     found = {}
     for name, folder in folders.items():
-        encoder = Encoder(tokenizers[name], limit, encoding.markers_of(folder.settings))
+        limit = min(shared, contexts[name])
+        encoder = Encoder(
+            tokenizers[name],
+            limit,
+            encoding.markers_of(folder.settings),
+            str(folder.settings.get("system_role_supported", "true")).lower() != "false",
+        )
         skipped: Counter[str] = Counter()
         unasked: Counter[str] = Counter()
         found[name] = Measured(
@@ -58,6 +71,7 @@ def read_all(
             folder,
             tokenizers[name],
             limit,
+            contexts[name],
             encoder,
             test=Sheet(encoding.encode_all(encoder, test, skipped, f"{_what(name)}: the test file")),
             questions=Sheet(encoding.encode_all(encoder, questions, unasked, f"{_what(name)}: the regression file")),
@@ -69,7 +83,7 @@ def read_all(
 
 def measure(model: Measured, sample: Sequence[Sequence[Message]], max_new_tokens: int) -> None:
     """Load the weights, score both sheets, answer the sample's conversations, and give the memory back."""
-    chat = chat_model.load(model.folder, model.tokenizer, model.limit, _what(model.name))
+    chat = chat_model.load(model.folder, model.tokenizer, model.context, _what(model.name))
     try:
         for sheet in (model.test, model.questions):
             sheet.losses = scoring.losses(chat, sheet.encoded)

@@ -6,7 +6,7 @@ import importlib.metadata
 import math
 import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,15 @@ def as_metrics(
         "seconds": round(seconds, 1),
         "versions": versions(),
     }
+
+
+def row_losses(found: Found, models: Mapping[str, Measured]) -> Iterator[dict[str, Any]]:
+    """What the bounds rest on, row by row: nats of each model that read it, and the base's answer tokens."""
+    for name, of in (("test", found.gain), ("questions", found.regression)):
+        sheets: dict[str, Sheet] = {model: getattr(measured, name) for model, measured in models.items()}
+        for line, tokens, cluster in zip(of.lines, of.tokens, of.clusters, strict=True):
+            nats = {model: _number(sheet.losses[line]) for model, sheet in sheets.items() if line in sheet.losses}
+            yield {"set": name, "line": line, "cluster": cluster, "tokens": tokens, "nats": nats}
 
 
 def versions() -> dict[str, str]:

@@ -44,7 +44,7 @@ def find(path: Path, what: str) -> ModelFolder:
     tokenizer = next((place for place in (tokenizer, weights) if _has_tokenizer(place)), tokenizer)
     if not _has_tokenizer(tokenizer):
         raise Refusal(f"{what}: there is no tokenizer in '{tokenizer}' ({', '.join(_TOKENIZER_FILES)}).")
-    return ModelFolder(str(weights), str(tokenizer), _settings(root), source=f"input {what}")
+    return ModelFolder(str(weights), str(tokenizer), _settings(root, what), source=f"input {what}")
 
 
 def on_hub(name: str) -> ModelFolder:
@@ -63,7 +63,7 @@ def _places(root: Path, what: str) -> tuple[Path, Path]:
 
     try:
         flavors = (yaml.safe_load(described.read_text(encoding="utf-8")) or {}).get("flavors") or {}
-    except (yaml.YAMLError, AttributeError) as error:
+    except (yaml.YAMLError, ValueError, AttributeError) as error:
         raise Refusal(f"{what}: '{described}' is not readable: {error}") from None
     for flavor, (weights, tokenizer) in _PLACES.items():
         if flavor in flavors:
@@ -78,15 +78,31 @@ def _has_tokenizer(folder: Path) -> bool:
 def _check_index(weights: Path, what: str) -> None:
     """A sharded model names its files: all of them have to be there."""
     for index in weights.glob("*.index.json"):
-        named = set(json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values())
+        named = set(_part(_json(index, what), "weight_map").values())
         missing = sorted(name for name in named if not (weights / name).is_file())
         if missing:
             raise Refusal(f"{what}: '{index.name}' names weights that are not there: {', '.join(missing)}.")
 
 
-def _settings(root: Path) -> dict[str, Any]:
+def _settings(root: Path, what: str) -> dict[str, Any]:
+    """Of finetune_config.json; its second version keeps those of a task apart."""
     for place in (root, root / "ml_configs", root / "data"):
         if (place / "finetune_config.json").is_file():
-            found = json.loads((place / "finetune_config.json").read_text(encoding="utf-8"))
-            return found if isinstance(found, dict) else {}
+            found = _json(place / "finetune_config.json", what)
+            return {**found, **_part(_part(found, "task_specific_config"), "ChatCompletion")}
     return {}
+
+
+def _json(file: Path, what: str) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise Refusal(f"{what}: '{file}' is not readable: {error}") from None
+    if not isinstance(found, dict):
+        raise Refusal(f"{what}: '{file}' holds no JSON object.")
+    return found
+
+
+def _part(found: dict[str, Any], name: str) -> dict[str, Any]:
+    inside = found.get(name)
+    return inside if isinstance(inside, dict) else {}

@@ -17,6 +17,7 @@ from evaluation.refusal import Refusal
 
 Message = dict[str, Any]
 _BETWEEN_WORDS = re.compile(r"[\W_]+")
+_HALF = re.compile("[\ud800-\udfff]")  # of a character, as JSON can write it and no tokenizer takes it
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,13 @@ def _conversation(path: Path, number: int, line: str) -> tuple[str, Conversation
     if not isinstance(row, dict) or not isinstance(row.get("messages"), list) or not row["messages"]:
         return "without messages", None
     messages = row["messages"]
-    if not all(isinstance(each, dict) and isinstance(each.get("content"), str) for each in messages):
+    if not all(isinstance(each, dict) and _is_text(each.get("content")) for each in messages):
         return "with a message that is no text", None
     if not any(each.get("role") == "assistant" and each["content"].strip() for each in messages):
         return "without an answer of the assistant", None
     prompt = str(row.get("prompt") or "")
     return "", Conversation(number, messages, cluster_of(messages, prompt), str(row.get("category") or ""))
+
+
+def _is_text(content: Any) -> bool:
+    return isinstance(content, str) and not _HALF.search(content)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evaluation import run_facts
 from evaluation.scoring import say
 from evaluation.settings import Settings
 
@@ -19,7 +20,7 @@ Curve = list[tuple[int, float]]
 ARTIFACTS = "evaluation"
 RUN_ARTIFACTS = "run"
 _CURVES = {"train": "loss", "validation": "eval_loss"}
-_LONGEST_TAG = 256  # of a run in Azure ML
+_LONGEST_TEXT = 250  # Azure ML takes 256 characters in a tag of a run
 _RUN_FILES = ("recipe.yml", "card.json", "run.json", "preflight.json")
 
 
@@ -107,14 +108,17 @@ def _log(run: str, settings: Settings, metrics: Mapping[str, Any]) -> None:
         params=[Param(f"eval_{name}", str(gate[name])) for name in names],
         tags=[RunTag("eval_verdict", metrics["verdict"]), RunTag("eval_reasons", _short(" ".join(metrics["reasons"])))],
     )
-    for name in ("metrics.json", "report.html", "samples.jsonl", "files.json"):
+    for name in ("metrics.json", "report.html", "losses.jsonl", "samples.jsonl", "files.json"):
         client.log_artifact(run, str(settings.evaluation / name), ARTIFACTS)
     for path in _run_files(settings.run_folder):
         client.log_artifact(run, str(path), RUN_ARTIFACTS)
+    trained = run_facts.read(settings.run_folder).run.get("parameters")
+    if isinstance(trained, dict):  # last: Azure's trainer logs none today, and one that differs is refused
+        client.log_batch(run, params=[Param(str(name), _short(str(value))) for name, value in trained.items()])
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_TAG else text[: _LONGEST_TAG - 1] + "\u2026"
+    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "\u2026"
 
 
 def _run_files(folder: Path | None) -> list[Path]:
