@@ -16,7 +16,8 @@ _NO_VERDICT = ("Failed", "Canceled", "NotResponding")
 
 def next_attempt(connection: Connection, test_hash: str) -> int:
     """The number of a gate that is about to use this split: jobs that reached one, or are on their way, and one."""
-    jobs = connection.arm.pages(f"{connection.workspace.path}/jobs", JOB_VERSION, tag=TAG)
+    # Archived ones too: out of sight, they have still looked at the split.
+    jobs = connection.arm.pages(f"{connection.workspace.path}/jobs", JOB_VERSION, tag=TAG, listViewType="All")
     seen = [
         job["name"]
         for job in jobs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tunestack import stored_files
 from tunestack.errors import GateSaidNo, UsageError
 from tunestack.jobs.evaluation_metrics import PASSED, parse
+from tunestack.jobs.trained_model import GATE_NODE
 from tunestack.stored_files import Folder
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ EVALUATES = "evaluates"
 JOB_VERSION = "2024-01-01-preview"
 # What a job that evaluates another one must have in common with it.
 _SAME = ("base_model", "data_hash", "test_hash")
+# When a gate asks for less than another.
+_LESS = {"min_gain": operator.lt, "max_regression": operator.gt, "min_clusters": operator.lt}
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ def read(connection: Connection, job: str) -> Verdict:
     return Verdict(
         metrics["verdict"] == PASSED,
         tuple(str(reason) for reason in metrics.get("reasons") or ()),
-        tuple(str(label) for label in metrics.get("labels") or ()),
+        (*(str(label) for label in metrics.get("labels") or ()), *softer(body, metrics)),
         metrics,
         str(source["name"]),
         job,
@@ -122,8 +126,8 @@ def read(connection: Connection, job: str) -> Verdict:
 
 
 def later(connection: Connection, job: str, tags: Mapping[str, str]) -> dict[str, Any] | None:
-    """The newest completed job that evaluates this one."""
-    jobs = connection.arm.pages(f"{connection.workspace.path}/jobs", JOB_VERSION, tag=EVALUATES)
+    """The newest completed job that evaluates this one. Archiving it takes no verdict back."""
+    jobs = connection.arm.pages(f"{connection.workspace.path}/jobs", JOB_VERSION, tag=EVALUATES, listViewType="All")
     found = [
         body for body in jobs if _tags(body).get(EVALUATES) == job and body["properties"].get("status") == "Completed"
     ]
@@ -142,6 +146,21 @@ def later(connection: Connection, job: str, tags: Mapping[str, str]) -> dict[str
             fix=f"Evaluate it anew with: scripts/submit_finetune.py --evaluate {job}",
         )
     return newest
+
+
+def softer(body: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
+    """A label where a later gate asked for less than the one that the job was submitted with."""
+    node = (body["properties"].get("jobs") or {}).get(GATE_NODE) or {}
+    found = []
+    for name, is_less in _LESS.items():
+        used = (metrics.get("gate") or {}).get(name)
+        try:
+            asked = float(node["inputs"][name]["value"])
+        except (KeyError, TypeError, ValueError):  # a pipeline of somebody else's
+            continue
+        if used is not None and is_less(used, asked):
+            found.append(f"{name} {used:g} in place of {asked:g}")
+    return [f"a softer gate than the one that the job was submitted with: {', '.join(found)}"] if found else []
 
 
 def _tags(body: Mapping[str, Any]) -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 from tests.scripts.fine_tunes import FineTune
 from tests.tunestack.stored import MemoryFolder
 from tunestack.errors import GateSaidNo
-from tunestack.jobs.gate import Verdict
+from tunestack.jobs.gate import Verdict, softer
 
 PASSED = FineTune().metrics
 NO = replace(FineTune(), gain=(0.05, -0.01, 0.1)).metrics
@@ -31,3 +31,15 @@ def test_inconclusive_is_a_no_with_reason_label_and_the_job_still_shown() -> Non
 def test_the_gain_is_shown_with_its_interval_and_unknown_is_unknown() -> None:
     assert verdict(PASSED).gain == "+0.2000 [+0.1000, +0.3000] nats per token, 120 clusters"
     assert verdict({**NO, "gain": {"estimate": 0.1, "lower": None, "upper": None}}).gain == "unknown"
+
+
+def test_a_later_gate_that_asks_for_less_is_labelled_and_one_that_asks_for_more_is_not() -> None:
+    asked = {"min_gain": "0.05", "max_regression": "0.05", "min_clusters": "100", "seed": "42"}
+    inputs = {name: {"value": value, "job_input_type": "literal"} for name, value in asked.items()}
+    body = {"properties": {"jobs": {"evaluate": {"inputs": inputs}}}}
+    label = softer(body, PASSED)
+    assert label == [
+        "a softer gate than the one that the job was submitted with: min_gain 0.02 in place of 0.05",
+    ]
+    assert softer(body, {**PASSED, "gate": {"min_gain": 0.1, "max_regression": 0.01, "min_clusters": 200}}) == []
+    assert softer({"properties": {}}, PASSED) == []
