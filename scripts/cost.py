@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from tunestack import cli
-from tunestack.errors import GateSaidNo
+from tunestack.errors import GateSaidNo, UsageError
 
 
 def parser() -> cli.Parser:
@@ -47,6 +47,9 @@ def run(options: argparse.Namespace) -> cli.Result:
     from tunestack.cost.prices import PriceBook
     from tunestack.deployments import leases
 
+    idle = [name for name, value in (("--set", options.settings), ("--rows", options.rows)) if value]
+    if idle and not options.recipe:
+        raise UsageError(*(f"{name} was given without --recipe" for name in idle), fix="Name it with --recipe FILE")
     folder = stack_plan.project_folder(Path.cwd())
     dials = stack_plan.dials(folder, options.stack)
     items, source = stack_plan.read(folder, options.stack, dials, options.plan, offline=options.offline)

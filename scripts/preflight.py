@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> cli.Result:
     accepted = preflight.accepted(options)
     report = preflight.run(preflight_inputs.subject(options, SERVE))
     preflight.show(report)
-    record = {**report.record, "accepted": accepted}
+    record = report.record(accepted)
     preflight.refuse(report, accepted, shown=json.dumps(record, indent=2) if options.json else "")
     return cli.Result(report.verdict, record)
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import yaml
 
 Purpose = Literal["finetune", "inference"]
+USABLE = 0.9  # of a GPU's memory: what vLLM takes by default; the rest is the driver's and fragments
 
 
 def _read(text: str) -> Any:
@@ -81,8 +82,8 @@ class Gpu:
 
     @property
     def usable(self) -> float:
-        """What is counted on, GiB: 0.9, as vLLM takes by default; the rest is the driver's and fragments."""
-        return 0.9 * self.memory
+        """What is counted on, GiB."""
+        return USABLE * self.memory
 
 
 def gpu(size: str) -> Gpu | None:

@@ -98,7 +98,7 @@ def test_an_unknown_price_is_a_line_and_said_in_the_sum(script: Script, tmp_path
     (tmp_path / "plan.json").write_text(json.dumps({"steps": [{"op": "create", "urn": urn, "newState": state}]}))
     ended = script("cost", "--stack", "dev", "--offline", "--plan", tmp_path / "plan.json", "--markdown")
     assert "| new | unknown | unknown | unknown | price unknown |" in ended.out
-    assert "without 1 resources whose price is unknown" in ended.out
+    assert "without 'new', whose price is unknown" in ended.out
 
 
 @pytest.mark.parametrize(
@@ -113,6 +113,7 @@ def test_an_unknown_price_is_a_line_and_said_in_the_sum(script: Script, tmp_path
         (("--stack", "dev", "--recipe", "gone.yml"), "recipe 'gone.yml' does not exist"),
         (("--stack", "dev", "--rows", "many"), "'many' is not a whole number above zero"),
         (("--stack", "dev", "--rows", "-5"), "'-5' is not a whole number above zero"),
+        (("--stack", "dev", "--rows", "5", "--set", "budget=1"), "--set was given without --recipe\nerror: --rows was"),
     ],
 )
 def test_bad_input_is_one_clear_error(script: Script, arguments, said) -> None:

@@ -117,6 +117,7 @@ def test_what_preflight_says_no_to_ends_with_5_unless_it_is_taken_on_with_a_reas
     assert "did you mean 'training-allow-list'" in submit(*wrong, "--accept", "training-list", "--why", "x").failed(2)
     taken = submit(*wrong, "--accept", "training-allow-list", "--why", "a test of speed", "--json")
     assert json.loads(taken.out)["tags"]["accepted"] == "training-allow-list: a test of speed"
+    assert json.loads(taken.out)["preflight"]["accepted"] == {"training-allow-list": "a test of speed"}
 
 
 def test_a_run_above_its_budget_is_not_started(submit) -> None:

@@ -40,8 +40,8 @@ class Report:
     def verdict(self) -> str:
         """One sentence: the total against the budget, and what it leaves out."""
         said = f"stack '{self.stack}' costs {self.bill.month:,.2f} dollars a month of a budget of {self.budget:,}"
-        unknown = f", without {len(self.bill.unknown)} resources whose price is unknown" if self.bill.unknown else ""
-        return said + unknown
+        unknown = ", ".join(f"'{line.name}'" for line in self.bill.unknown)
+        return f"{said}, without {unknown}, whose price is unknown" if unknown else said
 
     @property
     def record(self) -> dict[str, Any]:

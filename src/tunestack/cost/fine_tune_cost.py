@@ -14,13 +14,12 @@ from typing import Any
 from tunestack import azure_facts
 from tunestack.azure_facts import Figure
 from tunestack.cost import gpu_memory
-from tunestack.cost.gpu_memory import Training
+from tunestack.cost.gpu_memory import Span, Training
 from tunestack.data.data_folder import DataFolder
 from tunestack.recipes import architecture, model_defaults
 from tunestack.recipes.architecture import Architecture
 from tunestack.recipes.recipe import Recipe
 
-Span = tuple[float, float]
 # Floating point operations per weight and token: forward 2, backward 2 through frozen weights and 4 where they learn,
 # 2 more where checkpointing runs the forward pass again.
 FORWARD, FROZEN, LEARNING, AGAIN = 2, 2, 4, 2
@@ -31,6 +30,9 @@ FILLED: Span = (0.5, 1.0)  # of `max_seq_length`, where the rows were not looked
 COUNTED_SLACK, ESTIMATED_SLACK = 0.02, 0.25  # of the card's tokens: counted by the model's tokenizer, or estimated
 PCIE: Span = (15e9, 25e9)  # bytes a second that ZeRO-3 fetches weights with, per GPU
 FETCHES: Span = (2, 3)  # forward and backward; once more with checkpointing
+# Seconds of a step for 1e9 weights that ZeRO's Adam updates in the machine's memory: of what users measured, 7.7 s of
+# a step for 7e9 weights (DeepSpeed's issue 3901), and 2.4 to 3.1 s for the whole step of 3e9 (its pull request 7474).
+OFFLOADED_ADAM: Span = (0.5, 1.5)
 AROUND: Span = (0.3, 1.2)  # hours of the training machine: start, image, model, conversion
 CPU_HOURS: Span = (0.3, 1.0)  # import and preprocessing, start included
 GATE_AROUND: Span = (0.2, 0.8)  # hours of the evaluating machine: start, image, models
@@ -68,10 +70,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Range:
-    """A whole run: optimizer steps, rows trained on, hours and dollars from the least to the most, and its parts."""
+    """A whole run: steps, rows trained on, evaluations on the way, hours and dollars at least and at most, parts."""
 
     steps: int
     rows: int
+    evaluations: int
     hours: Span
     dollars: Span
     parts: tuple[Part, ...]
@@ -156,7 +159,8 @@ def of_recipe(
         return "; ".join(unknown)
     steps, trained = _steps(sent, run, work)
     training_peak = peak * (FLOAT32_PART if run.precision == 32 and gpu else 1) * run.gpus * run.nodes
-    train = _train(shape, run, work, steps, trained, sent, training_peak)
+    evaluations = _evaluations(sent, steps, work, trained)
+    train = _train(shape, run, work, steps, trained, evaluations * work.validation, training_peak)
     parts = (
         _priced(
             "import and preprocessing", machines.cpu_size or "CPU machine", CPU_HOURS, machines.cpu, 1, "start included"
@@ -171,9 +175,8 @@ def of_recipe(
         ),
         _gate(recipe, shape, run, work, machines, peak),
     )
-    return Range(
-        steps, trained, _sum(part.hours for part in parts), _cents(_sum(part.dollars for part in parts)), parts
-    )
+    hours, dollars = _sum(part.hours for part in parts), _cents(_sum(part.dollars for part in parts))
+    return Range(steps, trained, evaluations, hours, dollars, parts)
 
 
 @dataclass(frozen=True)
@@ -183,14 +186,13 @@ class _Timed:
 
 
 def _train(
-    shape: Architecture, run: Training, work: Work, steps: int, trained: int, sent: Mapping[str, Any], peak: float
+    shape: Architecture, run: Training, work: Work, steps: int, trained: int, evaluated: int, peak: float
 ) -> _Timed:
-    """Hours of the training step on its machines; `peak` is that of all its GPUs, teraflops."""
+    """Hours of the training step on its machines; `evaluated` counts rows, `peak` is all its GPUs', teraflops."""
     again = gpu_memory.checkpointing(shape, run)
     learned = FORWARD + (FROZEN if run.lora else LEARNING)
     least, most = learned + (AGAIN if again else 0), learned + (AGAIN if again is not False else 0)
     weights = shape.parameters
-    evaluated = _evaluations(sent, steps, work, trained) * work.validation
     seconds = [
         (trained * tokens * operations + evaluated * tokens * FORWARD) * weights / (peak * 1e12 * use)
         for tokens, operations, use in ((work.tokens[0], least, BEST_USE), (work.tokens[1], most, WORST_USE))
@@ -201,12 +203,16 @@ def _train(
         f"{WORST_USE:.0%} to {BEST_USE:.0%} of {peak:,.0f} teraflops, "
         f"{evaluated:,} rows of validation, {AROUND[0]:g} to {AROUND[1]:g} hours around it"
     )
-    if run.stage in (3, None):
+    if run.stage == 3:
         micro = math.ceil(trained / (run.batch * run.gpus * run.nodes))
         moved = 2 * weights * micro / run.gpus
         fetched = moved * FETCHES[0] / PCIE[1], moved * FETCHES[1] / PCIE[0]
-        seconds = [max(seconds[0], fetched[0] if run.stage == 3 else 0), seconds[1] + fetched[1]]
+        seconds = [max(seconds[0], fetched[0]), seconds[1] + fetched[1]]
         said += f", ZeRO-3 fetching all weights {FETCHES[0]:g} to {FETCHES[1]:g} times a micro batch at 15 to 25 GB/s"
+    if run.stage and not run.lora:
+        each = steps * weights / 1e9 / run.nodes
+        seconds = [one + each * pace for one, pace in zip(seconds, OFFLOADED_ADAM, strict=True)]
+        said += f", ZeRO's Adam on the CPU {OFFLOADED_ADAM[0]:g} to {OFFLOADED_ADAM[1]:g} s a step and 1e9 weights"
     return _Timed((seconds[0] / 3600 + AROUND[0], seconds[1] / 3600 + AROUND[1]), said)
 
 
@@ -245,9 +251,14 @@ def _work(recipe: Recipe, run: Training, rows: int | None, data: DataFolder | No
         return Work(rows, filled, round(rows * part), recipe.evaluation.max_rows, "--rows")
     whole = azure_facts.facts()["rows"].get(recipe.data.source.partition("@")[0])
     if whole is None:
-        return f"how many rows '{recipe.data.source}' has is not known before they are prepared"
+        return unprepared(recipe)
     taken = whole * recipe.data.percent / 100
     return Work(int(taken * (1 - part)), filled, int(taken * part), recipe.evaluation.max_rows, "azure_facts.yml")
+
+
+def unprepared(recipe: Recipe) -> str:
+    """What is said where nobody knows yet how many rows there are."""
+    return f"how many rows '{recipe.data.source}' has is not known before they are prepared"
 
 
 def _seen_tokens(data: DataFolder, sequence: int) -> Span | None:
@@ -286,7 +297,8 @@ def _evaluations(sent: Mapping[str, Any], steps: int, work: Work, trained: int) 
     if strategy == "epoch":
         return epochs
     part = _number(sent, "evaluation_steps_interval", 0.0)
-    each = max(math.ceil(part * steps / epochs), 1) if 0 < part <= 1 else _number(sent, "eval_steps", 500)
+    epoch = work.rows * steps / trained if trained else steps
+    each = int(part * epoch) if 0 < part <= 1 else _number(sent, "eval_steps", 500)
     return int(steps // max(each, 1))
 
 

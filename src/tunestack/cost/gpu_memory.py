@@ -6,7 +6,7 @@ docs/gpu-memory.md, everything here is computed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,11 @@ from tunestack.errors import UsageError
 from tunestack.recipes.architecture import Architecture
 
 GIB = 2**30
+Span = tuple[float, float]
 OVERHEAD = 2.0  # CUDA's context, buffers, fragments
-LAYER, SCORES = 34, 5  # bytes per b·s·h, and per b·heads·s², of one layer at 16 bit (Korthikanti et al. 2022)
-LOGITS = 10, 18  # bytes per b·s·V: 16 bit, float32 and its gradient; then with the copies that the loss makes
-LOGITS_ONLY = 6  # in evaluation, without the gradient
+SCORES = 5  # bytes per b·heads·s² of one layer at 16 bit (Korthikanti et al. 2022)
+LOGITS = 10, 18  # bytes per b·s·V: 16 bit, float32, log-softmax or gradient; then with the copies that the loss makes
+ATTENTION_INPUTS = frozenset({"qkv_proj", "q_proj", "k_proj", "v_proj"})
 GATHERED = 1e9  # ZeRO-3 file of the component: stage3_max_live_parameters, and as much again for reuse and prefetch
 UNSET = 512  # tokens, where the tokenizer has no limit and the recipe gives none
 FLASH_CAPABILITY = 8.0  # Ampere; bfloat16 as well
@@ -35,7 +36,7 @@ class Term:
 
     @property
     def record(self) -> dict[str, Any]:
-        return {"name": self.name, "gib": [round(self.least, 2), round(self.most, 2)], "formula": self.formula}
+        return {"name": self.name, "gib": [round(self.least, 3), round(self.most, 3)], "formula": self.formula}
 
 
 @dataclass(frozen=True)
@@ -91,13 +92,13 @@ def span(least: float, most: float) -> str:
 
 @dataclass(frozen=True)
 class Training:
-    """What of a recipe decides memory; `stage` is 0 without DeepSpeed and None with a configuration of one's own."""
+    """What of a recipe decides memory; `stage` is that of ZeRO, 0 without DeepSpeed."""
 
     lora: bool = False
     rank: int = 8
     targets: tuple[str, ...] | None = None
     precision: int = 32
-    stage: int | None = 0
+    stage: int = 0
     batch: int = 1
     eval_batch: int = 1
     sequence: int = UNSET
@@ -120,7 +121,6 @@ class Training:
                 raise UsageError(f"parameter '{name}' cannot be '{text(name, default)}'") from error
 
         deepspeed = text("apply_deepspeed", "false") in ("true", "1")
-        own = bool(parameters.get("deepspeed"))
         asked = count("max_seq_length", "-1")
         own_limit = longest if longest <= 1_000_000 else UNSET
         targets = config.get("lora_target_modules")
@@ -130,7 +130,7 @@ class Training:
             rank=count("lora_r", "8"),
             targets=tuple(targets) if isinstance(targets, list) else None,
             precision=count("precision", "32"),
-            stage=(None if own else count("deepspeed_stage", "2")) if deepspeed else 0,
+            stage=count("deepspeed_stage", "2") if deepspeed else 0,
             batch=count("per_device_train_batch_size", "1"),
             eval_batch=count("per_device_eval_batch_size", "1"),
             sequence=min(asked, own_limit) if asked > 0 else own_limit,
@@ -144,40 +144,34 @@ class Training:
 def training(shape: Architecture, run: Training, gpu: Gpu | None) -> Estimate:
     """One GPU of a machine while the component trains, and what its ZeRO files move to the machine's memory.
 
-    A DeepSpeed file of one's own is counted from ZeRO-3 to ZeRO-2. `gpu` None stands for one that can do everything.
+    `gpu` None stands for one that can do everything.
     """
-    if run.stage is None:
-        low, high = (_training(shape, run, stage, gpu) for stage in (3, 2))
-        return Estimate(_either(low.gpu, high.gpu), _either(low.host, high.host))
-    return _training(shape, run, run.stage, gpu)
-
-
-def _training(shape: Architecture, run: Training, stage: int, gpu: Gpu | None) -> Estimate:
     weights = shape.parameters
-    wide = _width(shape, run, stage, gpu)
-    terms = [_weights(weights, wide, stage)]
+    wide = _width(shape, run, gpu)
+    terms = [_weights(weights, wide, run.stage), *_copies(shape, run, wide)]
     host = []
-    if stage == 3:
-        host.append(term_of("weights", wide[0] * weights, wide[1] * weights, "ZeRO-3 keeps them in pinned memory"))
+    if run.stage == 3:
+        kept = weights / run.nodes
+        host.append(term_of("weights", wide[0] * kept, wide[1] * kept, "ZeRO-3 keeps them in pinned memory"))
     if run.lora:
         few, many = shape.adapters(run.rank, run.targets)
-        each = (4 if run.precision == 16 else 8) if stage else 16
+        each = (4 if run.precision == 16 else 8) if run.stage else 16
         said = f"{each}·N bytes, N = {few / 1e6:.1f} to {many / 1e6:.1f} million adapter weights"
         terms.append(term_of("LoRA", each * few, each * many, said))
-        if stage:
+        if run.stage:
             host.append(term_of("optimizer", 12 * few, 12 * many, "12·N bytes, offloaded Adam"))
     else:
-        ours, theirs = _full(weights, wide, run, stage)
+        ours, theirs = _full(weights, wide, run)
         terms += ours
         host += theirs
     return Estimate((*terms, *_activations(shape, run, gpu), _logits(shape, run), overhead()), tuple(host))
 
 
-def _width(shape: Architecture, run: Training, stage: int, gpu: Gpu | None) -> tuple[int, int]:
+def _width(shape: Architecture, run: Training, gpu: Gpu | None) -> tuple[int, int]:
     """Bytes per weight: DeepSpeed casts to 16 bit, flash attention loads so, else transformers 4.55 takes float32."""
     if run.precision != 16:
         return 4, 4
-    if stage:
+    if run.stage:
         return 2, 2
     can = gpu is None or gpu.capability >= FLASH_CAPABILITY
     if not can or shape.is_checkpointed is False:
@@ -194,9 +188,20 @@ def _weights(weights: int, wide: tuple[int, int], stage: int) -> Term:
     return term_of("weights", wide[0] * weights, wide[1] * weights, f"{shown}·P bytes, P = {weights:,}")
 
 
-def _full(weights: int, wide: tuple[int, int], run: Training, stage: int) -> tuple[list[Term], list[Term]]:
+def _copies(shape: Architecture, run: Training, wide: tuple[int, int]) -> list[Term]:
+    """What autocast makes of float32 weights and the backward pass needs, of frozen ones too; DeepSpeed has none.
+
+    Checkpointing makes those of frozen weights anew, layer by layer.
+    """
+    if run.precision != 16 or wide[1] == 2 or (run.lora and checkpointing(shape, run)):
+        return []
+    most = 2 * shape.parameters
+    return [term_of("16-bit copies", most if wide[0] == 4 else 0, most, "2·P bytes, where weights are float32")]
+
+
+def _full(weights: int, wide: tuple[int, int], run: Training) -> tuple[list[Term], list[Term]]:
     """Gradients and optimizer where all weights are trained."""
-    if stage:
+    if run.stage:
         share = run.gpus * run.nodes
         gradients = term_of("gradients", 0, wide[1] * weights / share, f"none to {wide[1]}·P bytes over {share} GPUs")
         host = term_of("optimizer", 12 * weights / run.nodes, 16 * weights / run.nodes, "12 to 16·P bytes, offloaded")
@@ -210,24 +215,47 @@ def _full(weights: int, wide: tuple[int, int], run: Training, stage: int) -> tup
     ], []
 
 
+def layer(shape: Architecture, width: int = 2, *, lora: bool = False, targets: Collection[str] | None = None) -> Span:
+    """Bytes per token that one layer keeps for the backward pass, at least and at most, without attention scores.
+
+    Counted on the layers of transformers: the two norms keep their input in float32 (8·h); q, k, v and the attention's
+    output, the MLP's gate and up and what comes of them, and the inputs of all that is trained, are `width` bytes wide.
+    """
+    hidden, inner = shape.hidden_size, shape.intermediate_size
+    query, key = shape.num_attention_heads * shape.head_dim, shape.num_key_value_heads * shape.head_dim
+    few = hidden + 2 * query + 2 * key + 3 * inner
+    many = 2 * hidden + 3 * query + 2 * key + 4 * inner
+    if not lora:
+        few = many = many + 2 * hidden
+    elif targets and ATTENTION_INPUTS.issuperset(targets):
+        many = few
+    return 8 * hidden + width * few, 8 * hidden + width * many
+
+
 def _activations(shape: Architecture, run: Training, gpu: Gpu | None) -> list[Term]:
-    """What the forward pass keeps; with checkpointing the inputs of all layers and one layer that is recomputed."""
-    double = 1 if run.precision == 16 else 2
-    layers, area = shape.num_hidden_layers, run.batch * run.sequence * shape.hidden_size
-    kept, layer = 2 * area * layers * double, LAYER * area * double
-    scores = SCORES * run.batch * shape.num_attention_heads * run.sequence**2 * double
-    on = (kept + layer, 1, "(2·b·s·h·L + 34·b·s·h)", "with checkpointing")
-    off = (layer * layers, layers, "34·b·s·h·L", "without checkpointing")
+    """What the forward pass keeps; with checkpointing the inputs of all layers and one layer that is recomputed.
+
+    An evaluation keeps one layer at a time, of its own batch.
+    """
+    width = 2 if run.precision == 16 else 4
+    layers, hidden, tokens = shape.num_hidden_layers, shape.hidden_size, run.batch * run.sequence
+    each = layer(shape, width, lora=run.lora, targets=run.targets)
+    inputs = width * hidden * layers
+    on, off = (tuple(inputs + one for one in each), tuple(layers * one for one in each))
     decided = checkpointing(shape, run)
     cases = [off] if decided is False else [on] if decided else [on, off]
-    times = "" if double == 1 else " · 2 at 32 bit"
-    said = ", or ".join(f"{formula}{times} {when}" for _, _, formula, when in cases)
-    said = f"{said}, b {run.batch}, s {run.sequence}, h {shape.hidden_size}, L {layers}"
-    terms = [term_of("activations", cases[0][0], cases[-1][0], said)]
+    least, most = cases[0][0] * tokens, cases[-1][1] * tokens
+    seen = run.eval_batch * run.sequence
+    shown = " to ".join(dict.fromkeys(f"{one / hidden:.0f}" for one in each))
+    shown = f"({shown})" if " " in shown else shown
+    formulas = {on: f"({width}·L + {shown})·b·s·h with checkpointing", off: f"{shown}·L·b·s·h without checkpointing"}
+    said = f"{', or '.join(formulas[one] for one in cases)}, b {run.batch}, s {run.sequence}, h {hidden}, L {layers}"
+    terms = [term_of("activations", max(least, each[0] * seen), max(most, each[1] * seen), said)]
     flash = run.precision == 16 and (gpu is None or gpu.capability >= FLASH_CAPABILITY)
     if shape.remote_code and not flash:
-        most = scores * cases[0][1]
-        terms.append(term_of("attention scores", 0, most, "none, or 5·b·heads·s² per layer without flash attention"))
+        scores = SCORES * run.batch * shape.num_attention_heads * run.sequence**2 * width / 2
+        kept = scores * (1 if decided else layers)
+        terms.append(term_of("attention scores", 0, kept, "none, or 5·b·heads·s² per layer without flash attention"))
     return terms
 
 
@@ -243,8 +271,8 @@ def checkpointing(shape: Architecture, run: Training) -> bool | None:
 
 def _logits(shape: Architecture, run: Training) -> Term:
     each = run.sequence * shape.vocab_size
-    least, most = (max(trained * run.batch, LOGITS_ONLY * run.eval_batch) * each for trained in LOGITS)
-    said = f"10 to 18·b·s·V bytes, at least 6·b·s·V in evaluation, V {shape.vocab_size:,}"
+    least, most = (max(trained * run.batch, LOGITS[0] * run.eval_batch) * each for trained in LOGITS)
+    said = f"10 to 18·b·s·V bytes, 10·b·s·V in evaluation, V {shape.vocab_size:,}"
     return term_of("logits", least, most, said)
 
 
@@ -254,15 +282,3 @@ def overhead() -> Term:
 
 def term_of(name: str, least: float, most: float, formula: str) -> Term:
     return Term(name, least / GIB, most / GIB, formula)
-
-
-def _either(low: tuple[Term, ...], high: tuple[Term, ...]) -> tuple[Term, ...]:
-    """Two sets of terms as one: of each name from the least of both to the most."""
-    names = dict.fromkeys(term.name for term in (*low, *high))
-    found = []
-    for name in names:
-        ours = [term for term in low if term.name == name], [term for term in high if term.name == name]
-        both = [term for terms in ours for term in terms]
-        least = min(term.least for term in both) if all(ours) else 0.0
-        found.append(Term(name, least, max(term.most for term in both), " or ".join({t.formula: 0 for t in both})))
-    return tuple(found)

@@ -14,6 +14,7 @@ from tunestack import azure_facts
 LOW_PRIORITY = "lowPriorityCores"
 DEDICATED = "dedicatedCores"
 RESERVE_PERCENT = 120
+SLOTS = 2  # a roll-out has blue and green at the same time
 
 
 def granted(usages: Iterable[Mapping[str, Any]]) -> dict[str, tuple[int, int]]:

@@ -112,14 +112,15 @@ def _new(
     job_report.show_plan(plan)
     for note in plan.notes:
         cli.note(note)
-    planned = cli.Result(plan.name, {**plan.record, "preflight": report.record})
+    checked = report.record(taken_on)
+    planned = cli.Result(plan.name, {**plan.record, "preflight": checked})
     preflight.refuse(report, taken_on, shown=shown(planned, options) if options.dry_run and options.json else "")
     if options.dry_run:
         return planned
     history = RunHistory(connection)
     if history.job(plan.name) is None:
         facts = {**finetune.facts(connection, plan), "accepted": taken_on}
-        finetune.submit(connection, plan, RunFolder(found, data.card, facts, report.record))
+        finetune.submit(connection, plan, RunFolder(found, data.card, facts, checked))
     if options.no_wait:
         return cli.Result(plan.name, {"job": plan.name, "attempt": plan.gate["attempt"]})
     result, verdict = watched(connection, history, plan.name, options)

@@ -13,7 +13,7 @@ from typing import Any
 from tunestack import azure_facts
 from tunestack.azure_facts import Gpu, Purpose
 from tunestack.cost import fine_tune_cost, gpu_memory, quota, serving_memory
-from tunestack.cost.fine_tune_cost import Span
+from tunestack.cost.gpu_memory import Span
 from tunestack.preflight import models_checks, sizes_checks
 from tunestack.preflight.preflight_subject import Subject
 
@@ -40,13 +40,13 @@ class Alternative:
         """`Standard_NC24ads_A100_v4 fits, 3.67 $/h, 1.5 to 4 h, 6 to 15 $; needs 24 cores of ...`."""
         parts = [f"{self.size} fits", f"{self.hourly:,.2f} $/h"]
         if self.hours and self.dollars:
-            parts += [
-                f"{self.hours[0]:.1f} to {self.hours[1]:.1f} h",
-                f"{self.dollars[0]:,.0f} to {self.dollars[1]:,.0f} $",
-            ]
+            low, high = self.dollars
+            money = f"{low:,.2f} to {high:,.2f} $" if high < 10 else f"{low:,.0f} to {high:,.0f} $"
+            parts += [f"{self.hours[0]:.1f} to {self.hours[1]:.1f} h", money]
         parts.append(f"{gpu_memory.span(*self.needs)} of {self.usable:.0f} GiB")
         free = "" if self.free_cores is None else f" ({self.free_cores} free)"
-        return f"{', '.join(parts)}; needs {self.cores} cores of {self.family}{free}"
+        both = " for blue plus green" if self.purpose == "serving" else ""
+        return f"{', '.join(parts)}; needs {self.cores} cores of {self.family}{both}{free}"
 
     @property
     def record(self) -> dict[str, Any]:
@@ -121,9 +121,10 @@ def _serving(subject: Subject) -> Iterator[Alternative]:
     half = str(told.get("DTYPE", "")).lower() in ("half", "float16")
     count = subject.serving.count if subject.serving else settings.instance_count
     for size, gpu, gpus in _usable(subject, "inference"):
-        price, usable = subject.prices.size(size), gpu.usable if gpu else 0.9 * (azure_facts.ram(size) or 0)
+        price, usable = subject.prices.size(size), 0.9 * (azure_facts.ram(size) or 0)
         if gpu:
-            found = serving_memory.serving(planned.shape, gpus, told).estimate
+            own = serving_memory.serving(planned.shape, gpus, told)
+            found, usable = own.estimate, own.usable(gpu)
             needs, runs = (found.least, found.most), half or gpu.capability >= gpu_memory.FLASH_CAPABILITY
         else:
             served = serving_memory.serving(planned.shape, 1, told)
@@ -134,7 +135,7 @@ def _serving(subject: Subject) -> Iterator[Alternative]:
             )
         if not runs or needs[1] > usable or price is None:
             continue
-        family, cores = _cores(size, quota.counted(size, count))
+        family, cores = _cores(size, quota.SLOTS * quota.counted(size, count))
         yield Alternative(
             "serving", size, needs, usable, price.dollars * count, None, None, family, cores,
             _free(subject, family), _region(subject, size), settings.instance_type.lower() == size.lower(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tunestack.preflight import cost_checks
 from tunestack.preflight.preflight_subject import Finding, Subject
 
 
@@ -17,7 +18,8 @@ def budget(subject: Subject) -> Finding:
             "budget", "warning", "neither recipe nor stack has a budget, so nothing is too dear", source, fix
         )
     if isinstance(found, str):
-        return Finding("budget", "unknown", f"what a run costs is not known: {found}", source, "See the checks above")
+        verdict, said = cost_checks.run(subject).verdict, f"what a run costs is not known: {found}"
+        return Finding("budget", verdict, said, source, "See run-cost", "run-cost")
     low, high = found.dollars
     said = f"one run costs {low:,.2f} to {high:,.2f} dollars"
     over = [f"{what} is {dollars:,.10g}" for dollars, what in allowed if high > dollars]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tunestack import azure_facts
+from tunestack.preflight.models_checks import LIVE, table_source
 from tunestack.preflight.preflight_subject import Finding, Subject
 
 SCRIPT = "the component's preprocess, read 2026-07-31"
@@ -15,7 +17,13 @@ def template(subject: Subject) -> Finding:
     check, planned, model = "chat-template", subject.planned, subject.recipe.model
     if not model.is_hub and subject.recipe.finetune_config is None:
         said = f"'{model.name}' is a chat-completion model of its registry, which packages template and tokens"
-        return Finding(check, "ok", said, "registry")
+        live = subject.live.model(model) if subject.live else None
+        if live and live.is_chat:
+            return Finding(check, "ok", said, LIVE)
+        if fact := azure_facts.facts()["models"].get(model.name):
+            return Finding(check, "ok", said, table_source(fact))
+        said = f"nobody at hand says whether '{model.name}' is a chat-completion model, with a template and its tokens"
+        return Finding(check, "unknown", said, table_source(None), "See its card, or write a finetune_config")
     schema = planned.schema
     if schema is not None and "finetune_config_path" not in schema.inputs:
         said = f"version {subject.recipe.pipeline.version} of the component takes no finetune_config"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tunestack.cost.fine_tune_cost import Range
+from tunestack.preflight import cost_checks
 from tunestack.preflight.preflight_planned import SCRIPT, Planned
 from tunestack.preflight.preflight_subject import Finding, Subject
 
@@ -41,12 +42,7 @@ def _checkpoint_gib(planned: Planned) -> float | None:
 
 def _evaluations(subject: Subject) -> int | None:
     found = subject.estimate
-    if not isinstance(found, Range):
-        return None
-    planned = subject.planned
-    if planned.value("evaluation_strategy", "epoch") == "steps":
-        return int(found.steps // max(planned.number("eval_steps", 500), 1))
-    return max(int(planned.number("num_train_epochs", 1)), 1)
+    return found.evaluations if isinstance(found, Range) else None
 
 
 def early_stopping(subject: Subject) -> Finding:
@@ -94,14 +90,13 @@ def evaluation_steps(subject: Subject) -> Finding:
             said = f"{' and '.join(ignored)} without evaluation_strategy 'steps' is ignored"
             return Finding(check, "warning", said, SCRIPT, "Say --set training.evaluation_strategy=steps")
         return Finding(check, "ok", "after every epoch", SCRIPT)
-    if part > 0:
-        return Finding(check, "ok", f"every {part:g} of an epoch", SCRIPT)
-    steps = int(planned.number("eval_steps", 500))
+    said = f"every {part:g} of an epoch" if part > 0 else f"every {planned.number('eval_steps', 500):g} steps"
     found = subject.estimate
-    if isinstance(found, Range) and steps > found.steps:
-        said = f"eval_steps is {steps} and the run has {found.steps} steps: nothing is ever evaluated or saved"
-        return Finding(check, "error", said, SCRIPT, f"Say --set training.eval_steps={max(found.steps // 4, 1)}")
-    return Finding(check, "ok", f"every {steps} steps", SCRIPT)
+    if isinstance(found, Range) and not found.evaluations:
+        said = f"{said}, and the run has {found.steps} steps: nothing is ever evaluated or saved"
+        fix = f"Say --set training.eval_steps={max(found.steps // 4, 1)}, without evaluation_steps_interval"
+        return Finding(check, "error", said, SCRIPT, fix if part > 0 else fix.partition(",")[0])
+    return Finding(check, "ok", said, SCRIPT)
 
 
 def sequence_length(subject: Subject) -> Finding:
@@ -126,7 +121,8 @@ def warmup(subject: Subject) -> Finding:
     check, planned, found = "warmup", subject.planned, subject.estimate
     steps = int(planned.number("warmup_steps", 0))
     if not isinstance(found, Range):
-        return Finding(check, "unknown" if steps else "ok", f"{steps} steps, of a run of unknown length", SCRIPT, COST)
+        verdict = cost_checks.run(subject).verdict if steps else "ok"
+        return Finding(check, verdict, f"{steps} steps, of a run of unknown length", SCRIPT, COST, "run-cost")
     said = f"{steps} of {found.steps:,} steps"
     if steps >= found.steps:
         return Finding(check, "warning", f"{said}: the learning rate is never reached", SCRIPT, "Lower warmup_steps")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tunestack.cost import costs
+from tunestack.cost import costs, fine_tune_cost
 from tunestack.deployments import leases
 from tunestack.preflight import memory_checks
 from tunestack.preflight.preflight_subject import Finding, Subject
@@ -14,10 +14,13 @@ def run(subject: Subject) -> Finding:
     """Steps, hours and dollars of one run, evaluation included. The budget is a check of its own."""
     check, found = "run-cost", subject.estimate
     if isinstance(found, str):
-        fix = "Add what is missing to azure_facts.yml"
-        if subject.data is None:
-            fix = f"Name the prepared data with --data, so that rows are counted; else {fix[0].lower()}{fix[1:]}"
-        return Finding(check, "unknown", found, _source(subject), fix)
+        if subject.data is None and found == fine_tune_cost.unprepared(subject.recipe):
+            return Finding(check, "not asked", found, _source(subject), "Name the prepared data with --data FOLDER")
+        if subject.planned.objections:
+            return Finding(check, "unknown", found, _source(subject), "See parameters", "parameters")
+        return Finding(
+            check, "unknown", found, _source(subject), "Add what is missing to azure_facts.yml", "training-size"
+        )
     return Finding(check, "ok", f"{found.text}; {found.assumes}", _source(subject))
 
 
@@ -25,7 +28,7 @@ def deployment(subject: Subject) -> Finding:
     """Dollars of a deployment per hour and per lease, against what the stack may cost in a month."""
     check, found = "serving-cost", of_deployment(subject)
     if isinstance(found, str):
-        return Finding(check, "unknown", found, _source(subject), "Take a size that has a price")
+        return Finding(check, "unknown", found, _source(subject), "Take a size that has a price", "serving-size")
     said = f"{found['dollars_per_hour']:,.2f} dollars an hour, {found['dollars_per_lease']:,.2f} for a lease of "
     said += f"{found['lease']}, {found['dollars_per_month']:,.2f} where it is renewed all month"
     month = subject.dials.get("budget")

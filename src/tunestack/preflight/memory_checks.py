@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from tunestack import azure_facts
 from tunestack.azure_facts import Gpu
 from tunestack.cost import gpu_memory, serving_memory
 from tunestack.cost.gpu_memory import Estimate, span
 from tunestack.preflight.preflight_subject import Finding, Subject
+from tunestack.recipes.architecture import Architecture
 
 SOURCE = "formula of docs/gpu-memory.md; GPU memory of azure_facts.yml"
 TIGHT = 0.95
@@ -40,9 +44,8 @@ def training(subject: Subject) -> Finding:
     if planned.shape is None:
         return _unknown_shape(check, subject)
     if planned.training is None:
-        return Finding(
-            check, "unknown", "a parameter is wrong, so that nothing can be computed from it", SOURCE, "See parameters"
-        )
+        said = "a parameter is wrong, so that nothing can be computed from it"
+        return Finding(check, "unknown", said, SOURCE, "See parameters", "parameters")
     gpus = planned.gpus_of(machines.size)
     if gpus == 0:
         said = f"size '{machines.size}' has no GPU, and the component's fine-tune step ends with an error without one"
@@ -58,9 +61,8 @@ def host(subject: Subject) -> Finding:
     check = "host-memory"
     planned, machines = subject.planned, subject.training
     if machines is None or planned.shape is None or planned.training is None:
-        return Finding(
-            check, "unknown", "as long as training-memory is unknown, so is this", SOURCE, "See training-memory"
-        )
+        said = "as long as training-memory is unknown, so is this"
+        return Finding(check, "unknown", said, SOURCE, "See training-memory", "training-memory")
     found = gpu_memory.training(planned.shape, planned.training, planned.gpu)
     needed = found.host_most
     if needed < 1:
@@ -97,10 +99,11 @@ def serving(subject: Subject) -> Finding:
         return _unknown_gpu(check, size)
     served = serving_memory.serving(planned.shape, gpus, settings.environment_variables)
     fix = "Take a larger size, set MAX_MODEL_LEN to fewer tokens, or let more GPUs share with TENSOR_PARALLEL"
-    found = _against(check, served.estimate, gpu, size, fix, over=served.ways)
+    usable = replace(gpu, memory=served.usable(gpu) / azure_facts.USABLE)
+    found = _against(check, served.estimate, usable, size, fix, over=served.ways)
     if found.verdict == "error":
         return found
-    flaws = _serving_flaws(subject, gpu, gpus, served.ways)
+    flaws = _serving_flaws(settings.environment_variables, planned.shape, gpu, gpus, served.ways)
     room = f"{served.contexts(gpu)} requests of {served.context:,} tokens at once"
     if flaws:
         said = "; ".join([found.reason, room, *(flaw for flaw, _ in flaws)])
@@ -129,15 +132,20 @@ def evaluation(subject: Subject) -> Finding:
     return _against(check, found, gpu, machines.size, "Take a larger size, or fewer evaluation.samples")
 
 
-def _serving_flaws(subject: Subject, gpu: Gpu, gpus: int, ways: int) -> list[tuple[str, str]]:
-    """What else stands against a deployment, each with what mends it."""
-    told = subject.deployment.environment_variables if subject.deployment else {}
+def _serving_flaws(
+    told: Mapping[str, str], shape: Architecture, gpu: Gpu, gpus: int, ways: int
+) -> list[tuple[str, str]]:
+    """What else stands against a deployment with such variables, each with what mends it."""
     flaws = []
     asked = told.get("TENSOR_PARALLEL", "")
     if asked.isdigit() and int(asked) != ways:
-        possible = ", ".join(str(width) for width in (subject.planned.shape.widths if subject.planned.shape else ()))
+        possible = ", ".join(str(width) for width in shape.widths)
         said = f"TENSOR_PARALLEL {asked} becomes {ways}, as the model can be cut to {possible} of {gpus} GPUs"
         flaws.append((said, f"Set TENSOR_PARALLEL to {ways}"))
+    longest, limit = told.get("MAX_MODEL_LEN", ""), shape.max_position_embeddings
+    if longest and not (longest.isdigit() and 0 < int(longest) <= limit):
+        said = f"vLLM refuses to start with MAX_MODEL_LEN '{longest}', as the model takes 1 to {limit:,} tokens"
+        flaws.append((said, f"Set MAX_MODEL_LEN to {limit} or less, or leave it out"))
     half = str(told.get("DTYPE", "")).lower() in ("half", "float16")
     if gpu.capability < gpu_memory.FLASH_CAPABILITY and not half:
         said = f"a {gpu.name} has no bfloat16, which vLLM refuses to start with"

@@ -17,13 +17,14 @@ LIVE = "the registry, asked now"
 
 
 def table_age(subject: Subject) -> Finding:
-    """A table older than 90 days is a warning: models and sizes retire within such a time."""
-    written = azure_facts.facts()["as_of"]
-    days = (subject.today - written).days
-    oldest = min(source["read"] for source in azure_facts.facts()["sources"].values())
-    said = f"the table of sizes, models and prices is of {written}, {days} days old, its oldest source of {oldest}"
+    """A source read more than 90 days ago is a warning: models and sizes retire within such a time."""
+    sources = azure_facts.facts()["sources"]
+    name = min(sources, key=lambda one: sources[one]["read"])
+    read, days = sources[name]["read"], (subject.today - sources[name]["read"]).days
+    said = f"the oldest source of the table, '{name}', was read {days} days ago, on {read}"
     if days > OLDEST_DAYS:
-        return Finding("table-age", "warning", said, TABLE, f"Bring src/tunestack/{TABLE} up to date, or ask online")
+        fix = f"Read it again, and bring src/tunestack/{TABLE} up to date"
+        return Finding("table-age", "warning", said, TABLE, fix)
     return Finding("table-age", "ok", said, TABLE)
 
 
@@ -40,7 +41,9 @@ def base_model(subject: Subject) -> Finding:
         if found is None:
             fix = f"See what there is with: az ml model list --registry-name {model.registry} --name {model.name}"
             return Finding("base-model", "error", f"base model '{model}' does not exist", LIVE, fix)
-        fact, source = {**(fact or {}), **found.lifecycle}, LIVE
+        lacking = [word for word in ("deprecated", "retired") if word in (fact or {}) and word not in found.lifecycle]
+        source = f"{LIVE}; dates of {source}" if lacking else LIVE
+        fact = {**(fact or {}), **found.lifecycle}
     if fact is None:
         fix = "Ask online, or add it to the table's models"
         return Finding("base-model", "unknown", f"nobody at hand knows whether '{model.name}' is in use", source, fix)

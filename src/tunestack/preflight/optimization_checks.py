@@ -35,9 +35,8 @@ def checkpointing(subject: Subject) -> Finding:
     check, planned = "gradient-checkpointing", subject.planned
     run, shape = planned.training, planned.shape
     if run is None or shape is None:
-        return Finding(
-            check, "unknown", "as long as training-memory is unknown, so is this", SCRIPT, "See training-memory"
-        )
+        said = "as long as training-memory is unknown, so is this"
+        return Finding(check, "unknown", said, SCRIPT, "See training-memory", "training-memory")
     on = gpu_memory.checkpointing(shape, run)
     if on:
         return Finding(check, "ok", f"on, as the component does for type '{shape.type}'", SCRIPT)
@@ -71,9 +70,8 @@ def deepspeed(subject: Subject) -> Finding:
         said = "apply_deepspeed with auto_find_batch_size ends with a user error of the component"
         return Finding(check, "error", said, SCRIPT, "Leave one of the two out")
     if not on:
-        given = [name for name in ("deepspeed", "deepspeed_stage") if name in subject.recipe.parameters]
-        if given:
-            said = f"{' and '.join(given)} without apply_deepspeed is ignored"
+        if "deepspeed_stage" in subject.recipe.parameters:
+            said = "deepspeed_stage without apply_deepspeed is ignored"
             return Finding(check, "warning", said, SCRIPT, "Say --set optimization.apply_deepspeed=true")
         return Finding(check, "ok", "off", SCRIPT)
     run, shape, gpu = planned.training, planned.shape, planned.gpu
@@ -85,8 +83,7 @@ def deepspeed(subject: Subject) -> Finding:
                 f"{gpu_memory.span(less.least, less.most)} of {gpu.usable:.1f} GiB"
             )
             return Finding(check, "warning", said, SCRIPT, "Say --set optimization.deepspeed_stage=2")
-    stage = planned.stage
-    return Finding(check, "ok", f"stage {stage}" if stage else "a configuration of one's own", SCRIPT)
+    return Finding(check, "ok", f"stage {planned.stage}", SCRIPT)
 
 
 def lora(subject: Subject) -> Finding:

@@ -7,12 +7,13 @@ a reason; a warning does not. What could not be asked is listed and never counts
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 from tunestack import azure_facts
+from tunestack.cost import gpu_memory
 from tunestack.errors import GateSaidNo, TunestackError, UsageError, did_you_mean
 from tunestack.preflight.preflight_subject import BLOCKING, Finding, Subject
 
@@ -30,7 +31,9 @@ __all__ = [
     "show_exceptions",
 ]
 
-COLUMNS = ("check", "verdict", "reason", "fix")
+COLUMNS = ("check", "verdict", "reason, source, and what to do")
+SHORT = 70  # letters of a reason and a fix that stand on one line together
+MEMORY = ("memory", "term", "GiB", "formula")
 LONGEST_TAG = 256
 
 
@@ -122,12 +125,15 @@ class Report:
     cheaper: tuple[str, ...] = ()
 
     def blocking(self, accepted: Collection[str] = ()) -> tuple[Finding, ...]:
-        """What stands in the way: errors and unknowns that nobody accepted."""
-        return tuple(found for found in self.findings if found.verdict in BLOCKING and found.check not in accepted)
+        """What stands in the way: errors and unknowns that nobody accepted, without those that follow from others."""
+        found = [one for one in self.findings if one.verdict in BLOCKING and one.check not in accepted]
+        names = {one.check for one in found}
+        return tuple(one for one in found if one.after not in names)
 
     def accepted(self, given: Mapping[str, str]) -> str:
         """`check: why` of what would have stood in the way, as one text for a tag; empty where nothing would."""
-        found = [f"{one.check}: {given[one.check]}" for one in self.blocking() if one.check in given]
+        taken = [one.check for one in self.findings if one.verdict in BLOCKING and one.check in given]
+        found = [f"{check}: {given[check]}" for check in taken]
         text = "; ".join(found)
         return text if len(text) <= LONGEST_TAG else f"{text[: LONGEST_TAG - 1]}…"
 
@@ -151,9 +157,8 @@ class Report:
         left = f"; not asked: {', '.join(self.not_asked)}" if self.not_asked else ""
         return f"{len(self.findings)} checks{' (offline)' if self.is_offline else ''}: {said}{left}"
 
-    @property
-    def record(self) -> dict[str, Any]:
-        """As JSON; its members are documented in docs/preflight.md and stay."""
+    def record(self, accepted: Mapping[str, str]) -> dict[str, Any]:
+        """As JSON, with what is accepted and why; its members are documented in docs/preflight.md and stay."""
         return {
             "schema": 1,
             "verdict": self.verdict,
@@ -163,6 +168,7 @@ class Report:
             "not_asked": list(self.not_asked),
             "estimate": dict(self.estimate),
             "alternatives": [dict(one) for one in self.alternatives],
+            "accepted": dict(accepted),
         }
 
 
@@ -189,14 +195,11 @@ def asked(check: Check, subject: Subject) -> Finding:
 
 
 def show(report: Report) -> None:
-    """The table, then what it rests on, on stderr."""
-    from tunestack import cli
+    """The table and what it rests on, memory term by term, other sizes, and one line that counts, on stderr."""
+    from tunestack import cli, tables
 
     _table(report.findings)
-    sources = dict.fromkeys(found.source for found in report.findings if found.source)
-    cli.note(f"sources: {'; '.join(sources)}")
-    for name, one in report.estimate.get("memory", {}).items():
-        cli.note(f"memory of {name}, GiB: {one['text']}")
+    tables.show("GiB of one GPU, or of a machine without one", MEMORY, _terms(report.estimate.get("memory", {})))
     _cheaper(report)
     cli.note(report.summary)
 
@@ -214,9 +217,28 @@ def show_exceptions(report: Report, command: str) -> None:
 
 
 def _table(findings: Iterable[Finding]) -> None:
-    from tunestack import tables
+    """What checks say, each with the number of its source, and the sources."""
+    from tunestack import cli, tables
 
-    tables.show("preflight", COLUMNS, [(found.check, found.verdict, found.reason, found.fix) for found in findings])
+    numbers: dict[str, int] = {}
+    lines = []
+    for found in findings:
+        number = numbers.setdefault(found.source, len(numbers) + 1) if found.source else 0
+        said = f"{found.reason} [{number}]" if number else found.reason
+        if found.fix:
+            said += f"{' ' if len(said + found.fix) < SHORT else chr(10)}→ {found.fix}"
+        lines.append((found.check, found.verdict, said))
+    tables.show("preflight", COLUMNS, lines)
+    for source, number in numbers.items():
+        cli.note(f"[{number}] {source}")
+
+
+def _terms(memory: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    """Of each estimate its terms with their formulas; the name stands in its first line only."""
+    for name, one in memory.items():
+        terms = [(term, "") for term in one["terms"]] + [(term, ", in the machine") for term in one["host_terms"]]
+        for place, (term, where) in enumerate(terms):
+            yield name if place == 0 else "", f"{term['name']}{where}", gpu_memory.span(*term["gib"]), term["formula"]
 
 
 def _cheaper(report: Report) -> None:
@@ -242,7 +264,19 @@ def accepted(options: argparse.Namespace) -> dict[str, str]:
 
 
 def refuse(report: Report, accepted: Mapping[str, str], *, shown: str = "") -> None:
-    """GateSaidNo where something stands in the way; `shown` goes to stdout all the same."""
+    """GateSaidNo where something stands in the way; `shown` goes to stdout all the same.
+
+    UsageError for an acceptance of what says neither error nor unknown: left in a script, it would hide what comes.
+    """
+    idle = [one for one in report.findings if one.check in accepted and one.verdict not in BLOCKING]
+    if idle:
+        raise UsageError(
+            *(
+                f"--accept {one.check} was given, and it says '{one.verdict}': nothing is to be accepted"
+                for one in idle
+            ),
+            fix="Leave it out",
+        )
     found = report.blocking(accepted)
     if found:
         raise GateSaidNo(

@@ -5,10 +5,7 @@ Only reads. An answer that cannot be had raises what the connection raises; whoe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import date
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +15,7 @@ from tunestack.cost.quota import granted, of_deployment
 from tunestack.deployments.endpoint import DEPLOYMENT_VERSION, ENDPOINT_VERSION
 from tunestack.errors import CloudError
 from tunestack.preflight.preflight_subject import Machines
+from tunestack.preflight.registry_model import RegistryModel
 from tunestack.registry_id import RegistryId
 
 PROVIDER = "Microsoft.MachineLearningServices"
@@ -28,49 +26,6 @@ SKUS_VERSION = "2021-07-01"
 DISCOVERY = "https://eastus.api.azureml.ms/registrymanagement/v1.0/registries/{registry}/discovery"
 DISCOVERY_VERSION = "v1.0"
 Json = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class RegistryModel:
-    """A registry's model as the registry itself answers it."""
-
-    properties: Json
-
-    @property
-    def tags(self) -> Json:
-        """Tags, and over them what has moved out of the tags: `systemMetadata.supportedComputes`."""
-        metadata = self.properties.get("systemMetadata") or {}
-        supported = metadata.get("supportedComputes") if isinstance(metadata, dict) else None
-        moved = {
-            f"{purpose}_compute_allow_list": sizes
-            for purpose in ("finetune", "inference")
-            for key, sizes in (supported.items() if isinstance(supported, dict) else ())
-            if purpose in str(key).lower() and isinstance(sizes, list)
-        }
-        return {**(self.properties.get("tags") or {}), **moved}
-
-    @property
-    def lifecycle(self) -> dict[str, Any]:
-        """`archived`, and the dates that stand in its tags: `deprecated` and `retired`, the earliest of each."""
-        found: dict[str, Any] = {"archived": bool(self.properties.get("isArchived"))}
-        metadata = self.properties.get("systemMetadata") or {}
-        for said in (self.properties.get("tags") or {}, metadata if isinstance(metadata, dict) else {}):
-            for key, value in said.items():
-                what = re.fullmatch(
-                    r"(?:finetune|inference)(deprecation|retirement)date", re.sub("[_-]", "", key.lower())
-                )
-                day = _day(value) if what else None
-                if what and day:
-                    word = {"deprecation": "deprecated", "retirement": "retired"}[what[1]]
-                    found[word] = min(day, found.get(word, day))
-        return found
-
-
-def _day(value: object) -> date | None:
-    try:
-        return date.fromisoformat(str(value)[:10])
-    except ValueError:
-        return None
 
 
 class Live:

@@ -109,11 +109,9 @@ class Planned:
         return self.value(name, "false") in ("true", "1")
 
     @property
-    def stage(self) -> int | None:
-        """ZeRO's stage: 0 without DeepSpeed, None with a configuration of one's own."""
-        if not self.is_on("apply_deepspeed"):
-            return 0
-        return None if "deepspeed" in self.sent else int(self.number("deepspeed_stage", 2))
+    def stage(self) -> int:
+        """ZeRO's stage: 0 without DeepSpeed. A file of one's own is no value, so that a recipe cannot pass one."""
+        return int(self.number("deepspeed_stage", 2)) if self.is_on("apply_deepspeed") else 0
 
     @cached_property
     def config(self) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ A subject is complete when there is a cloud to ask and data to look at; without 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,7 +30,7 @@ class Finding:
     """What one check says: its verdict, why, who says so, and what to do about it where something is to be done.
 
     `not asked` is for what needs a cloud or a data folder that this preflight was not given; it is never a pass, and
-    where both were given it counts as unknown.
+    where both were given it counts as unknown. `after` names the check that must be mended first.
     """
 
     check: str
@@ -38,10 +38,11 @@ class Finding:
     reason: str
     source: str = ""
     fix: str = ""
+    after: str = ""
 
     @property
     def record(self) -> dict[str, str]:
-        return asdict(self)
+        return {name: getattr(self, name) for name in ("check", "verdict", "reason", "source", "fix")}
 
 
 @dataclass(frozen=True)

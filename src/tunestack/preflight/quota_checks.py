@@ -16,7 +16,6 @@ from tunestack.preflight.preflight_subject import Finding, Machines, Subject
 
 _LIVE = "usages of the region, asked now"
 _REQUEST = "Ask Azure for more cores (portal, Quotas, Machine Learning), or take a smaller size"
-_SLOTS = 2  # a roll-out has blue and green at the same time
 
 
 def training_quota(subject: Subject) -> Finding:
@@ -38,7 +37,7 @@ def training_quota(subject: Subject) -> Finding:
     for found, count in wanted.values():
         family, cores = _family(subject, found)
         if not cores:
-            return _no_cores(check, found.size)
+            return _no_cores(check, found.size, "training-size")
         needed[family] = needed.get(family, 0) + count * cores
     own = {family: sum(_held(subject, one, family) for one in wanted) for family in needed}
     return _judged(check, subject, needed, own, f"{nodes} x '{tuning.size}' and what feeds it")
@@ -53,12 +52,12 @@ def serving_quota(subject: Subject) -> Finding:
         )
     family, cores = _family(subject, machines)
     if not cores:
-        return _no_cores(check, machines.size)
+        return _no_cores(check, machines.size, "serving-size")
     one = quota.of_deployment(machines.size, machines.count, cores)
     own = subject.live.deployed_cores(family) if subject.live else 0
     reserve = "" if quota.reserves(machines.size) else ", this size without reserve"
     said = f"blue plus green of '{machines.size}', each {quota.formula(machines.size, machines.count, cores)}{reserve}"
-    return _judged(check, subject, {family: _SLOTS * one}, {family: own}, said)
+    return _judged(check, subject, {family: quota.SLOTS * one}, {family: own}, said)
 
 
 def limits(subject: Subject) -> Finding:
@@ -74,10 +73,12 @@ def limits(subject: Subject) -> Finding:
         return Finding(check, "not asked", said, source, "Run it online")
     most = azure_facts.facts()["limits"]
     here, found = len(subject.live.deployments), subject.live.counts()
-    counted = [("deployments of the endpoint, two more needed", here + _SLOTS, most["deployments_of_endpoint"])]
+    counted = [("deployments of the endpoint, two more needed", here + quota.SLOTS, most["deployments_of_endpoint"])]
     if found:
         counted.append((f"endpoints in '{subject.region}'", found[0], most["endpoints"]))
-        counted.append((f"deployments in '{subject.region}', two more needed", found[1] + _SLOTS, most["deployments"]))
+        counted.append(
+            (f"deployments in '{subject.region}', two more needed", found[1] + quota.SLOTS, most["deployments"])
+        )
     over = [f"{count} {what}, of at most {limit}" for what, count, limit in counted if count > limit]
     if over:
         fix = "Delete what is left over: scripts/sweep.py"
@@ -122,9 +123,13 @@ def _judged(check: str, subject: Subject, needed: dict[str, int], own: dict[str,
         if error.status != 403:
             raise
         found = _by_dial(check, subject, needed, said)
-        if found.verdict != "not asked":
-            return replace(found, reason=f"{found.reason}; the quota itself may not be read by you")
-        fix = "Have the role Reader on the subscription, or write down what Azure grants the GPUs: dial gpuQuota"
+        reader = "Have the role Reader on the subscription"
+        if found.verdict == "ok":
+            said = f"{found.reason}; what is used, may not be read by you"
+            return replace(found, verdict="warning", reason=said, fix=reader)
+        if found.verdict == "error":
+            return found
+        fix = f"{reader}, or write down what Azure grants the GPUs: dial gpuQuota"
         return Finding(check, "unknown", f"{said}; the quota may not be read by you", _LIVE, fix)
     dedicated = [family for family in needed if family != quota.LOW_PRIORITY]
     if dedicated and quota.key(quota.DEDICATED) in granted:
@@ -177,11 +182,7 @@ def _held(subject: Subject, role: str, family: str) -> int:
     return subject.live.nodes_now(role) * cores if own == family else 0
 
 
-def _no_cores(check: str, size: str) -> Finding:
-    return Finding(
-        check,
-        "unknown",
-        f"how many cores '{size}' has, and of which family, is not known",
-        "azure_facts.yml",
-        "Ask online, or add it to src/tunestack/azure_facts.yml",
-    )
+def _no_cores(check: str, size: str, after: str) -> Finding:
+    said = f"how many cores '{size}' has, and of which family, is not known"
+    fix = "Ask online, or add it to src/tunestack/azure_facts.yml"
+    return Finding(check, "unknown", said, "azure_facts.yml", fix, after)

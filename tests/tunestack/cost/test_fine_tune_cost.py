@@ -81,6 +81,21 @@ def test_steps_follow_from_epochs_batch_accumulation_nodes_and_max_steps(paramet
     assert (found.steps, found.rows) == (steps, rows)
 
 
+@pytest.mark.parametrize(
+    ("parameters", "evaluations"),
+    [
+        ({}, 1),
+        ({"num_train_epochs": 3}, 3),
+        ({"evaluation_strategy": "disable"}, 0),
+        ({"evaluation_strategy": "steps"}, 2),
+        ({"evaluation_strategy": "steps", "eval_steps": 100}, 10),
+        ({"evaluation_strategy": "steps", "evaluation_steps_interval": 0.25}, 4),
+    ],
+)
+def test_evaluations_on_the_way_follow_from_the_strategy(parameters, evaluations) -> None:
+    assert of(phi(**parameters), rows=1000).evaluations == evaluations
+
+
 def test_more_work_costs_more() -> None:
     few, once, thrice = (
         of(phi(**parameters)).dollars[1] for parameters in ({"max_steps": 10}, {}, {"num_train_epochs": 3})
@@ -157,6 +172,19 @@ def test_zero_3_fetches_the_weights_and_says_so() -> None:
     assert "ZeRO-3 fetching" in tuned(3).assumes
     assert "ZeRO-3" not in tuned(2).assumes
     assert tuned(2).hours[1] < tuned(3).hours[1]
+
+
+def test_zeros_adam_in_the_machines_memory_is_counted_where_all_weights_are_trained() -> None:
+    def tuned(**optimization: Any) -> Range:
+        found = phi(max_steps=1000)
+        return of(found.model_copy(update={"optimization": {**found.optimization, **optimization}}))
+
+    adapters, whole = tuned(), tuned(apply_lora="false")
+    assert "ZeRO's Adam" not in adapters.assumes
+    assert "ZeRO's Adam on the CPU 0.5 to 1.5 s a step and 1e9 weights" in whole.assumes
+    assert "ZeRO's Adam" not in tuned(apply_lora="false", apply_deepspeed="false").assumes
+    adam = 1000 * 14.659507 * 1.5 / 3600
+    assert whole.hours[1] == pytest.approx(adapters.hours[1] + adam, rel=0.1)
 
 
 def test_low_priority_may_run_parts_again_and_is_cheaper_by_the_hour() -> None:

@@ -78,7 +78,7 @@ def test_a_llama_shares_all_gpus_of_its_machine_unless_told_otherwise() -> None:
         (PHI_3, "V100 32 GB", 2, "phi3mini", "yes"),
         (PHI_3, "V100 16 GB", 2, "phi3mini", "tight"),
         (PHI_3, "T4 16 GB", 2, "phi3mini", "tight"),
-        (PHI_4, "A100 80 GB", 2, "phi3", "yes"),
+        (PHI_4, "A100 80 GB", 2, "phi3", "tight"),  # the table says yes, with 34·b·s·h a layer; counted are 36 to 47
         (PHI_4, "A100 40 GB", 2, "phi3mini", "tight"),
         (PHI_4, "A100 40 GB", 3, "phi3mini", "yes"),
         (PHI_4, "A10 24 GB", 2, "phi3mini", "no"),
@@ -142,8 +142,8 @@ def test_what_is_not_public_counts_from_on_to_off() -> None:
 
 def test_precision_32_doubles_weights_and_activations_and_takes_flash_attention_away() -> None:
     half, whole = (gpu_memory.training(shape(PHI_3), replace(LORA, precision=bits), None) for bits in (16, 32))
-    for name in ("weights", "activations"):
-        assert term(whole, name)[0] == pytest.approx(2 * term(half, name)[0])
+    assert term(whole, "weights")[0] == pytest.approx(2 * term(half, "weights")[0])
+    assert 1.8 < term(whole, "activations")[0] / term(half, "activations")[0] < 2, "norms keep float32 either way"
     assert [part.name for part in half.gpu if part.name == "attention scores"] == []
     assert term(whole, "attention scores")[1] > 1
 
@@ -156,13 +156,24 @@ def test_16_bit_without_deepspeed_loads_float32_unless_flash_attention_is_forced
     assert term(gpu_memory.training(shape(PHI_4, "phi3"), alone, None), "weights")[0] == pytest.approx(54.6, abs=0.1)
 
 
+def test_float32_weights_at_16_bit_have_copies_that_the_backward_pass_needs() -> None:
+    alone = replace(LORA, stage=0)
+    copies = {
+        kind: [part for part in gpu_memory.training(shape(PHI_3, kind), run, None).gpu if part.name == "16-bit copies"]
+        for kind, run in (("phi3", alone), ("phi3mini", alone))
+    }
+    assert copies["phi3mini"] == [], "flash attention loads 16 bit"
+    assert copies["phi3"][0].least == pytest.approx(2 * shape(PHI_3).parameters / 2**30)
+    again = gpu_memory.training(shape(PHI_3, "phi3"), replace(alone, checkpointing=True), None)
+    assert "16-bit copies" not in [part.name for part in again.gpu], "made anew, layer by layer"
+
+
 def test_zero_3_moves_the_weights_and_adam_into_the_machines_memory() -> None:
     two, three = (gpu_memory.training(shape(PHI_4), replace(LORA, stage=stage), None) for stage in (2, 3))
     assert three.most < two.least
     assert three.host_most - two.host_most == pytest.approx(27.3, abs=0.1)
-    own = gpu_memory.training(shape(PHI_4), replace(LORA, stage=None), None)
-    assert own.least == pytest.approx(three.least - 1.86, abs=0.01), "what a file of one's own gathers is not known"
-    assert own.most >= two.most
+    apart = gpu_memory.training(shape(PHI_4), replace(LORA, stage=3, nodes=2), None)
+    assert apart.host[0].most == pytest.approx(three.host[0].most / 2), "each machine keeps its part"
 
 
 def test_all_weights_trained_take_gradients_and_an_optimizer() -> None:
@@ -188,7 +199,8 @@ def test_more_tokens_at_a_time_take_more_activations_and_logits_and_no_more_weig
 
 def test_a_large_evaluation_batch_can_be_what_decides_the_logits() -> None:
     found = gpu_memory.training(shape(PHI_4), replace(LORA, eval_batch=16), None)
-    assert term(found, "logits")[0] == pytest.approx(6 * 16 * 4096 * 100352 / 2**30)
+    assert term(found, "logits")[0] == pytest.approx(10 * 16 * 4096 * 100352 / 2**30)
+    assert term(found, "activations")[0] == pytest.approx(36 * 16 * 4096 * 5120 / 2**30), "one layer of its batch"
 
 
 def test_named_targets_say_which_layers_get_adapters() -> None:
@@ -206,7 +218,6 @@ def test_a_recipes_parameters_are_read_with_the_components_defaults() -> None:
     assert found.sequence == 4096, "rows are cut to the model's own limit"
     assert found.targets == ("qkv_proj",)
     assert Training.of({}, 1, 10**30, {}).sequence == 512, "a tokenizer without a limit is taken for 512"
-    assert Training.of({"apply_deepspeed": "true", "deepspeed": "ds.json"}, 1, 512, {}).stage is None
     args = {"hf_trainer_args": {"gradient_checkpointing": True}}
     assert Training.of({}, 1, 512, args).checkpointing is True
     with pytest.raises(UsageError, match="parameter 'lora_r' cannot be 'many'"):
@@ -232,7 +243,7 @@ def test_a_hub_model_of_the_table_has_the_hubs_own_type() -> None:
 def test_every_term_says_its_formula_and_the_text_adds_up() -> None:
     found = gpu_memory.training(shape(PHI_4), LORA, None)
     assert all(part.formula for part in (*found.gpu, *found.host))
-    assert found.text.startswith("35.4 to 38.5 GiB = weights 27.3 + ")
+    assert found.text.startswith("35.4 to 38.8 GiB = weights 27.3 + ")
     kept = found.record
     assert kept["gib"][1] == pytest.approx(sum(part["gib"][1] for part in kept["terms"]), abs=0.05)
 

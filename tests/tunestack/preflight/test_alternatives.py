@@ -96,8 +96,10 @@ def test_online_the_regions_own_list_and_quota_decide() -> None:
 
 def test_a_deployments_quota_has_azures_reserve_where_the_size_has_one() -> None:
     cores = {one.size: one.cores for one in of(offline(SMALL), "serving")}
-    assert cores["Standard_D4s_v3"] == 8, "ceil(1.2 x 1) x 4"
-    assert cores[A100] == 24, "exempt from the reserve"
+    assert cores["Standard_D4s_v3"] == 2 * 8, "blue plus green, each ceil(1.2 x 1) x 4"
+    assert cores[A100] == 2 * 24, "exempt from the reserve"
+    (own,) = [one for one in of(offline(SMALL), "serving") if one.is_chosen]
+    assert own.text.endswith("needs 16 cores of standardDSv3Family for blue plus green")
 
 
 def test_what_nobody_knows_gives_no_alternatives() -> None:
@@ -143,9 +145,23 @@ def test_a_line_says_price_hours_dollars_memory_and_quota() -> None:
         assert part in own.text
 
 
+def test_the_memory_that_a_deployment_leaves_to_others_is_not_counted_on() -> None:
+    found = offline(PHI_3)
+    assert found.deployment
+    told = found.deployment.model_copy(update={"environment_variables": {"GPU_MEMORY_UTILIZATION": "0.2"}})
+    assert "Standard_ND96asr_v4" in names(found, "serving")
+    assert "Standard_ND96asr_v4" not in names(replace(found, deployment=told), "serving")
+
+
+def test_small_sums_have_their_cents() -> None:
+    (own,) = [one for one in of(offline(SMALL), "training") if one.size == "Standard_NC4as_T4_v3"]
+    assert own.dollars
+    assert f"{own.dollars[0]:.2f} to {own.dollars[1]:.2f} $" in own.text
+
+
 def test_the_report_has_all_of_them_in_json_and_those_worth_it_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     report = preflight.run(offline(PHI_3, gpuSize="Standard_NC96ads_A100_v4"))
-    record: dict[str, Any] = json.loads(json.dumps(report.record))
+    record: dict[str, Any] = json.loads(json.dumps(report.record({})))
     assert next(one["size"] for one in record["alternatives"] if one["purpose"] == "training") == A100
     assert {"purpose", "size", "hours", "dollars", "quota", "gib", "text"} <= set(record["alternatives"][0])
     preflight.show(report)

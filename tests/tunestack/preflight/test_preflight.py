@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from tunestack.errors import GateSaidNo, UsageError
 from tunestack.preflight import preflight
 from tunestack.preflight.preflight import Finding, Report
 from tunestack.preflight.preflight_subject import Subject
+from tunestack.preflight.registry_model import RegistryModel
 
 PHI_3 = "phi-3-mini-ultrachat"
 
@@ -25,6 +27,11 @@ PHI_3 = "phi-3-mini-ultrachat"
 def unheard_of() -> Subject:
     """A model that neither registry nor table knows anything about."""
     return offline("phi-4-ultrachat", "base_model=azureml://registries/azureml/models/Unheard-of/versions/1")
+
+
+def unprepared() -> Subject:
+    """A local file whose rows are counted when it is prepared."""
+    return offline("blank", "data.source=my-rows.jsonl")
 
 
 def of_the_hub() -> Subject:
@@ -44,7 +51,9 @@ def labelled(newest: dict[str, Any]) -> Subject:
 
 
 def later(days: int) -> Subject:
-    return replace(offline(), today=azure_facts.facts()["as_of"] + timedelta(days=days))
+    """So many days after the oldest source of the table was read, whenever the file was last changed."""
+    oldest = min(source["read"] for source in azure_facts.facts()["sources"].values())
+    return replace(offline(), today=oldest + timedelta(days=days))
 
 
 def on(day: date, size: str) -> Subject:
@@ -98,7 +107,7 @@ CLOSED = {"type": "Location", "reasonCode": "NotAvailableForSubscription"}
 CASES = (
     Case("table-age", "ok", lambda: later(0)),
     Case("table-age", "ok", lambda: later(90)),
-    Case("table-age", "warning", lambda: later(91), "91 days old"),
+    Case("table-age", "warning", lambda: later(91), "'documents', was read 91 days ago"),
     Case("base-model", "ok", offline, "'Phi-4' is in use"),
     Case("base-model", "ok", online, "'Phi-4' is in use"),
     Case("base-model", "warning", lambda: offline(PHI_3), "archived in its registry and was retired 448 days ago"),
@@ -123,6 +132,9 @@ CASES = (
     Case("training-size", "error", lambda: offline(gpuSize="Standard_NC24rs_v3"), "retired by Azure on 2025-09-30"),
     Case("training-size", "error", lambda: on(date(2026, 1, 1), "Standard_NV12s_v3"), "a visualisation GPU"),
     Case("training-size", "warning", lambda: on(date(2028, 3, 1), "Standard_DS3_v2"), "retires in 61 days"),
+    Case("training-size", "warning", lambda: on(date(2028, 2, 1), "Standard_DS3_v2"), "retires in 90 days"),
+    Case("training-size", "ok", lambda: on(date(2028, 1, 31), "Standard_DS3_v2"), "it retires on 2028-05-01"),
+    Case("training-size", "error", lambda: on(date(2028, 5, 1), "Standard_DS3_v2"), "was retired"),
     Case("training-size", "unknown", lambda: offline(gpuSize="Standard_New_v9"), "'Standard_New_v9' is not in"),
     Case("training-size", "unknown", lambda: replace(offline(), dials={}), "which machines train"),
     Case("training-size", "error", lambda: offline(cpuSize="Standard_NC6"), "'Standard_NC6' was retired"),
@@ -183,7 +195,8 @@ CASES = (
     Case("training-quota", "error", lambda: in_all(27), "28 of all dedicated cores of the region"),
     Case("training-quota", "ok", lambda: in_all(28)),
     Case("training-quota", "unknown", lambda: online({at.USAGES: refused()}), "may not be read by you"),
-    Case("training-quota", "ok", lambda: online({at.USAGES: refused()}, offline(gpuQuota=48)), "may not be read"),
+    Case("training-quota", "warning", lambda: online({at.USAGES: refused()}, offline(gpuQuota=48)), "may not be read"),
+    Case("training-quota", "error", lambda: online({at.USAGES: refused()}, offline(gpuQuota=20)), "gpuQuota is 20"),
     Case("serving-quota", "ok", online, "blue plus green"),
     Case("serving-quota", "error", lambda: granted(0, 24), "it takes 48 of"),
     Case("serving-quota", "error", lambda: online(None, on_cpus(50)), "ceil(1.2 x 50) x 4 = 240"),
@@ -218,6 +231,7 @@ CASES = (
     Case("budget", "error", lambda: spending(5), "the recipe's budget is 5"),
     Case("budget", "error", lambda: offline(budget=10), "the stack's budget of a month is 10"),
     Case("budget", "unknown", unheard_of, "what a run costs is not known"),
+    Case("budget", "not asked", unprepared, "my-rows.jsonl"),
 )  # fmt: skip
 
 
@@ -279,6 +293,71 @@ def test_a_cloud_that_refuses_makes_a_check_unknown_and_no_crash() -> None:
     assert (said.check, said.verdict, said.fix) == ("base-model", "unknown", "Get the role")
 
 
+def test_what_follows_from_another_finding_blocks_only_when_that_one_does_not() -> None:
+    found = report(Finding("a", "error", "bad"), Finding("b", "unknown", "no", after="a"), Finding("c", "ok", ""))
+    assert [one.check for one in found.blocking()] == ["a"]
+    assert [one.check for one in found.blocking({"a": "we know"})] == ["b"]
+    assert found.accepted({"a": "we know", "b": "that too"}) == "a: we know; b: that too"
+    wrong = preflight.run(offline("phi-4-ultrachat", "optimization.lora_r=1.5"))
+    assert [one.check for one in wrong.blocking()] == ["parameters"]
+    assert sum(one.verdict == "unknown" for one in wrong.findings) > 3
+
+
+def test_what_says_neither_error_nor_unknown_cannot_be_accepted() -> None:
+    found = report(Finding("a", "ok", ""), Finding("b", "error", "bad"), Finding("c", "warning", ""))
+    with pytest.raises(UsageError, match=r"--accept a was given, and it says 'ok'.*--accept c .* 'warning'"):
+        preflight.refuse(found, {"a": "luck", "b": "we know", "c": "luck"})
+    preflight.refuse(found, {"b": "we know"})
+
+
+def test_every_reason_has_the_number_of_its_source_and_every_source_is_listed_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = preflight.run(offline())
+    preflight.show(found)
+    said = capsys.readouterr().err.splitlines()
+    listed = dict(line[1:].split("] ", 1) for line in said if re.match(r"\[\d+\] ", line))
+    assert set(listed.values()) == {one.source for one in found.findings if one.source}
+    cells = re.split(r"\n(?=│ [a-z])", "\n".join(line for line in said if line.startswith("│")))
+    rows = {cell.split("│")[1].strip(): cell for cell in cells}
+    for one in found.findings:
+        number = re.search(r"\[(\d+)\]", rows[one.check])
+        assert (listed[number[1]] if number else "") == one.source
+
+
+def test_online_the_dates_that_the_table_gave_are_said_to_be_the_tables() -> None:
+    wanted = f"{at.REGISTRY}/models/Phi-3-mini-4k-instruct/versions/15"
+    checks = {one.name: one for one in preflight.checks()}
+    bare = preflight.asked(checks["base-model"], online({wanted: at.model(archived=True)}, offline(PHI_3)))
+    assert bare.source == (
+        "the registry, asked now; dates of azure_facts.yml, models, read 2026-07-31 from Azure/azureml-assets"
+    )
+    dates = {"FinetuneDeprecationDate": "2025-06-30", "FinetuneRetirementDate": "2025-08-30"}
+    told = preflight.asked(checks["base-model"], online({wanted: at.model(archived=True, **dates)}, offline(PHI_3)))
+    assert told.source == "the registry, asked now"
+
+
+def test_metadata_of_a_registry_is_read_whether_it_travels_as_objects_or_as_their_text() -> None:
+    dates = {"finetune_retirement_date": "2027-01-31", "inference_deprecation": "2026-12-01"}
+    sizes = {"finetuneComputes": ["Standard_NC96ads_A100_v4"], "inferenceComputes": [A100]}
+    for said in (lambda one: one, json.dumps, str):
+        body = {"isArchived": False, "tags": {}}
+        found = RegistryModel(
+            {**body, "systemMetadata": {"deprecation": said(dates), "supportedComputes": said(sizes)}}
+        )
+        assert found.lifecycle == {
+            "archived": False, "retired": date(2027, 1, 31), "deprecated": date(2026, 12, 1),
+        }  # fmt: skip
+        assert found.tags["finetune_compute_allow_list"] == sizes["finetuneComputes"]
+    assert RegistryModel({"systemMetadata": {"note": "{no object", "labels": "[1"}}).lifecycle == {"archived": False}
+
+
+def test_every_shipped_recipe_and_the_blank_pass_offline() -> None:
+    for file in sorted((at.ROOT / "pipelines" / "finetune").glob("*.yml")):
+        found = preflight.run(offline(file.stem))
+        assert found.blocking() == (), file
+
+
 def test_an_accepted_finding_no_longer_blocks_and_its_reason_goes_into_the_tag() -> None:
     found = report(Finding("a", "error", "bad"), Finding("b", "ok", ""), Finding("c", "unknown", "who knows"))
     given = {"a": "we know", "b": "for luck"}
@@ -304,9 +383,10 @@ def test_accepting_takes_a_check_that_is_there_and_a_reason(accept: list[str], w
 
 
 def test_the_record_is_json_and_keeps_its_members() -> None:
-    record = json.loads(json.dumps(preflight.run(offline()).record))
+    record = json.loads(json.dumps(preflight.run(offline()).record({"budget": "we know"})))
     assert {"schema", "verdict", "offline", "table", "findings", "not_asked", "estimate", "alternatives"} <= set(record)
     assert record["schema"] == 1
+    assert record["accepted"] == {"budget": "we know"}
     assert all(set(one) == {"check", "verdict", "reason", "source", "fix"} for one in record["findings"])
 
 

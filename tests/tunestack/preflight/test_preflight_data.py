@@ -52,6 +52,14 @@ def counted(**tokens: Any) -> DataFolder:
     return folder({"tokens": {**TOKENS, **tokens}})
 
 
+UNHEARD_OF = f"{at.REGISTRY}/models/Unheard-of/versions/1"
+CHAT = {"properties": {"flavors": {"hftransformersv2": {"data": {"task_type": "chat-completion"}}}}}
+
+
+def unheard_of() -> Subject:
+    return offline("phi-4-ultrachat", "base_model=azureml://registries/azureml/models/Unheard-of/versions/1")
+
+
 def by_hand() -> DataFolder:
     return replace(folder(), settings={}, card={})
 
@@ -111,6 +119,9 @@ CASES = (
     Case("chat-roles", "warning", lambda: having(counted(tokenizer=None)), "was not at hand"),
     Case("chat-template", "ok", offline, "which packages template and tokens"),
     Case("chat-template", "error", lambda: hub(None), "'Chat Special tokens are not set'"),
+    Case("chat-template", "unknown", unheard_of, "whether 'Unheard-of' is a chat-completion model"),
+    Case("chat-template", "ok", lambda: at.online({UNHEARD_OF: CHAT}, unheard_of()), "packages template"),
+    Case("chat-template", "unknown", lambda: at.online({UNHEARD_OF: at.model()}, unheard_of())),
 )
 
 

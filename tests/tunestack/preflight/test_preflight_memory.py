@@ -46,12 +46,13 @@ def listed(size: str, **facts: Any) -> Subject:
 
 
 CASES = (
-    Case("training-memory", "ok", offline, "fits: 32.3 to 46.1 GiB = weights 27.3"),
+    Case("training-memory", "ok", offline, "fits: 32.4 to 51.2 GiB = weights 27.3"),
     Case("training-memory", "ok", online, "of 71.3 usable GiB of A100 80 GB"),
     Case("training-memory", "ok", lambda: tuned(A100_40, name=PHI_3)),
     Case("training-memory", "warning", lambda: tuned(A100_40, "optimization.deepspeed_stage=2"), "may not fit"),
     Case("training-memory", "warning", lambda: tuned(A10, "training.max_seq_length=4096", name=PHI_3), "may not fit"),
-    Case("training-memory", "error", lambda: tuned(A10), "does not fit: 32.3"),
+    Case("training-memory", "warning", lambda: offline("phi-4-ultrachat", "training.max_seq_length=4096"), "73.0 GiB"),
+    Case("training-memory", "error", lambda: tuned(A10), "does not fit: 32.4"),
     Case("training-memory", "error", lambda: tuned(T4, "optimization.apply_lora=false"), "gradients"),
     Case("training-memory", "error", lambda: tuned("Standard_D4ds_v5"), "has no GPU"),
     Case("training-memory", "error", lambda: listed("Standard_New", gpus=0), "has no GPU"),
@@ -70,7 +71,7 @@ CASES = (
         lambda: replace(listed("Standard_New", gpus=1), recipe=stage_3().recipe),
         "how much memory 'Standard_New' has",
     ),
-    Case("evaluation-memory", "ok", offline, "fits: 29.6 to 34.2 GiB = weights 27.3"),
+    Case("evaluation-memory", "ok", offline, "fits: 29.8 to 34.4 GiB = weights 27.3"),
     Case("evaluation-memory", "error", lambda: tuned(A10), "does not fit"),
     Case("evaluation-memory", "error", lambda: evaluated_on_cpu("phi-4-ultrachat"), "of 16 GiB of 'Standard_D4ds_v5'"),
     Case("evaluation-memory", "ok", lambda: evaluated_on_cpu(SMALL), "which has no GPU"),
@@ -94,6 +95,11 @@ CASES = (
         "TENSOR_PARALLEL 4 becomes 2, as the model can be cut to 1, 2, 5, 10",
     ),
     Case("serving-memory", "ok", lambda: told(serving(offline(), "Standard_NC48ads_A100_v4"), TENSOR_PARALLEL="2")),
+    Case("serving-memory", "error", lambda: told(serving(offline(), A100_40), DTYPE="float32"), "weights 54.6"),
+    Case("serving-memory", "error", lambda: told(offline(), GPU_MEMORY_UTILIZATION="0.4"), "of 31.7 usable GiB"),
+    Case("serving-memory", "warning", lambda: told(offline(), MAX_MODEL_LEN="32768"), "1 to 16,384 tokens"),
+    Case("serving-memory", "warning", lambda: told(offline(), MAX_MODEL_LEN="4k"), "MAX_MODEL_LEN '4k'"),
+    Case("serving-memory", "warning", lambda: told(serving(offline(), A10), QUANTIZATION="fp8"), "may not fit"),
     Case("serving-memory", "unknown", unserved, "no deployment settings"),
     Case("serving-memory", "unknown", lambda: serving(offline(), "Standard_Unheard_of"), "stands not in"),
     Case("serving-memory", "unknown", lambda: replace(unheard_of(), deployment=offline().deployment), "the shape of"),
@@ -103,6 +109,8 @@ CASES = (
     Case("run-cost", "unknown", lambda: tuned(""), "which machines train is not known"),
     Case("run-cost", "unknown", lambda: offline("phi-4-ultrachat", "optimization.lora_r=1.5"), "a parameter is wrong"),
     Case("run-cost", "unknown", lambda: tuned("Standard_NC6s_v3"), "the price of its machines"),
+    Case("run-cost", "not asked", lambda: offline("blank"), "how many rows 'my-rows.jsonl' has"),
+    Case("run-cost", "unknown", lambda: offline("blank", gpuSize="Standard_NC6s_v3"), "the price of its machines"),
     Case("serving-cost", "ok", offline, "3.67 dollars an hour, 88.15 for a lease of 24h"),
     Case("serving-cost", "warning", lambda: offline(leaseCap="30d", budget=200), "budget of a month is 200"),
     Case("serving-cost", "warning", lambda: offline(leaseCap="never"), "nothing ends it"),
@@ -149,14 +157,15 @@ def test_the_record_holds_the_run_part_by_part_and_the_deployment() -> None:
 
 def test_every_term_of_memory_is_shown_with_its_formula(capsys: pytest.CaptureFixture[str]) -> None:
     report = preflight.run(offline())
-    kept = report.record["estimate"]["memory"]
+    kept = report.record({})["estimate"]["memory"]
     assert set(kept) == {"training", "evaluation", "serving"}
     assert {term["name"]: term["formula"] for term in kept["serving"]["terms"]}["KV cache"] == "200 KiB · 16,384 tokens"
     preflight.show(report)
     said = capsys.readouterr().err
-    assert "memory of training, GiB: weights 27.3 = 2·P bytes, P = 14,659,507,200; LoRA" in said
-    assert "memory of serving, GiB: weights 27.3" in said
-    without = preflight.run(offline(SMALL)).record["estimate"]["memory"]["serving"]
+    lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in said.splitlines() if line.startswith("│")]
+    assert ["training", "weights", "27.3", "2·P bytes, P = 14,659,507,200"] in lines
+    assert ["", "KV cache", "3.1", "200 KiB · 16,384 tokens"] in lines
+    without = preflight.run(offline(SMALL)).record({})["estimate"]["memory"]["serving"]
     assert without["terms"] == []
     assert [term["name"] for term in without["host_terms"]] == ["weights", "KV cache", "overhead"]
 

@@ -152,6 +152,23 @@ CASES = (
     Case("evaluation-steps", "ok", phi, "after every epoch"),
     Case("evaluation-steps", "ok", lambda: training(evaluation_strategy="steps", eval_steps=100), "every 100 steps"),
     Case("evaluation-steps", "ok", lambda: training(evaluation_strategy="steps", evaluation_steps_interval=0.25)),
+    Case(
+        "early-stopping",
+        "ok",
+        lambda: replace(
+            training(evaluation_strategy="steps", evaluation_steps_interval=0.25, apply_early_stopping="true"),
+            data=at.data(train=100),
+        ),
+        "patience of 1",
+    ),
+    Case(
+        "evaluation-steps",
+        "error",
+        lambda: training(
+            evaluation_strategy="steps", evaluation_steps_interval=0.25, num_train_epochs="null", max_steps=100
+        ),
+        "every 0.25 of an epoch, and the run has 100 steps: nothing",
+    ),
     Case("evaluation-steps", "warning", lambda: training(evaluation_strategy="disable"), "the last weights are taken"),
     Case("evaluation-steps", "warning", lambda: training(eval_steps=100), "eval_steps without evaluation_strategy"),
     Case("evaluation-steps", "warning", lambda: training(evaluation_steps_interval=2), "no part of an epoch"),
