@@ -166,6 +166,11 @@ def test_a_model_whose_tags_were_changed_is_refused(stack: Stack, deploy: Deploy
     body = stack.cloud.arm("GET", path)["properties"]
     stack.cloud.arm("PUT", path, {"properties": {**body, "tags": {**body["tags"], "gate": "passed"}}})
     assert "its tag 'gate' is 'passed', and signed was 'forced'" in deploy(forced).failed(5)
+    others = {name: text for name, text in body["tags"].items() if name != "job"}
+    stack.cloud.arm("PUT", path, {"properties": {**body, "tags": {**others, "gain": "+9", "commit": "mine"}}})
+    said = deploy(forced).failed(5)
+    for tag, text in (("gain", "+9"), ("commit", "mine"), ("job", "")):
+        assert f"its tag '{tag}' is '{text}', and signed was '{body['tags'][tag]}'" in said
     stack.cloud.arm("PUT", path, {"properties": body})
 
 

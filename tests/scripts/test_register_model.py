@@ -234,6 +234,8 @@ def test_a_version_of_another_job_is_never_taken_for_this_ones(stack: Stack, scr
             ("--job", "/subscriptions/1/resourceGroups/g/workspaces/w/jobs/j"),
             "job 'j' is one of workspace 'w', and this is",
         ),
+        (("--job", "j", "--name", "a/b"), "'a/b' is no name of a model"),
+        (("--job", "j", "--name", "../../a b"), "'../../a b' is no name of a model"),
         (("--job", "j", "--force"), "--force and --why are needed together"),
         (("--job", "j", "--why", "x"), "--force and --why are needed together"),
         (("--finished", "--force", "--why", "x"), "--finished takes neither --name nor --force"),

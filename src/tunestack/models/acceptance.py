@@ -148,10 +148,13 @@ def check(connection: Connection, model: Stored, asked: Terms) -> Checked:
 
 def _objections(model: Stored, found: Checked) -> list[str]:
     """What the service says of the model, held against what was signed. Tags can be changed, so they prove nothing."""
-    said, problems = found.said, []
-    for tag, wanted in (("job", said.job), ("files_sha256", said.files_sha256), (lineage.GATE, said.gate)):
-        if model.tags.get(tag, wanted) != wanted:
-            problems.append(f"its tag '{tag}' is '{model.tags[tag]}', and signed was '{wanted}'")
+    said = found.said
+    signed = {**said.tags, "job": said.job, "files_sha256": said.files_sha256, lineage.GATE: said.gate}
+    problems = [
+        f"its tag '{tag}' is '{model.tags.get(tag, '')}', and signed was '{wanted}'"
+        for tag, wanted in signed.items()
+        if model.tags.get(tag) != wanted
+    ]
     return problems + found.manifest.differences(model.files.files())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tunestack import caller, stored_files
@@ -26,8 +27,8 @@ def facts(connection: Connection, found: Judged, signer: Signer) -> Facts:
         found.handle,
         connection.workspace.path,
         f"{connection.workspace.path}/jobs/{found.job['name']}",
-        run.started.isoformat() if run.started else "",
-        run.ended.isoformat() if run.ended else "",
+        _time(run.started),
+        _time(run.ended),
         found.model.uri,
         found.tags[lineage.GATE],
         found.verdict.job if found.verdict else "",
@@ -35,6 +36,10 @@ def facts(connection: Connection, found: Judged, signer: Signer) -> Facts:
         caller.name(connection),
         found.tags,
     )
+
+
+def _time(moment: datetime | None) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else ""
 
 
 def files(connection: Connection, found: Judged) -> dict[str, bytes]:

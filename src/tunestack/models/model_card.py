@@ -69,6 +69,12 @@ class Card:
             return f"## Figures\n\nNone: the model was not evaluated, and registered all the same. {self._forced()}"
         found = self.verdict.metrics
         lines = [f"The gate said **{self.verdict.word}**. {self._forced()}".strip()]
+        asked = found.get("gate") or {}
+        lines.append(
+            f"- asked: a gain above {_number(asked.get('min_gain'), 'g')} and a regression below "
+            f"{_number(asked.get('max_regression'), 'g')} nats per token, on {_number(asked.get('min_clusters'), ',')} "
+            "conversations at least"
+        )
         lines += [f"- reason: {reason}" for reason in self.verdict.reasons]
         lines += [f"- note: {label}" for label in self.verdict.labels]
         lines.append(f"- gain over the base, one-sided 95 % bounds: {self.verdict.gain}")
@@ -82,9 +88,9 @@ class Card:
         for name, row in (found.get("models") or {}).items():
             loss, perplexity = _number(row.get("loss"), ".4f"), _number(row.get("perplexity"), ".3f")
             lines.append(f"| {name} | {loss} | {perplexity} | {row.get('rows', '')} |")
-        attempt = (found.get("gate") or {}).get("attempt")
+        attempt = asked.get("attempt")
         if attempt:
-            chance = (found.get("gate") or {}).get("chance_of_a_false_pass")
+            chance = asked.get("chance_of_a_false_pass")
             told = f"; a worthless model would have passed by now with {chance:.0%}" if chance else ""
             lines += ["", f"Attempt {attempt} on this test split{told}."]
         return "## Figures\n\n" + "\n".join(lines)

@@ -11,18 +11,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunestack.errors import GateSaidNo
+from tunestack.models import lineage
 from tunestack.models.weights import Manifest
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:tunestack:fine-tune:v1"  # what it means stands in docs/evidence.md
-# Tags of a job that name what it was made of: as dependencies in the statement, as lineage on the model.
-_TAGS = ("recipe", "data", "data_source", "commit", "steps", "stack", "attempt", "accepted")
+# Lineage that a deployment takes from the model: signed, because tags can be changed by many.
+_TAGS = (
+    *("base_model", "component", "recipe", "data", "data_source", "data_hash", "test_hash", "commit", "steps", "stack"),
+    *("attempt", "accepted", "gain", "labels", lineage.WHY, lineage.WHO),
+)
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a statement speaks of. `model` is name:version, `workspace` and `job` are Azure's ids; times ISO 8601."""
+    """What a statement speaks of. `model` is name:version, `workspace` and `job` are Azure's ids.
+
+    Times are RFC 3339 in UTC with a Z, as in-toto's field types want them, or empty.
+    """
 
     model: str
     workspace: str
@@ -40,6 +47,7 @@ class Facts:
 def statement(facts: Facts, manifest: Manifest, files: Mapping[str, str]) -> dict[str, Any]:
     """The statement on the model's files; `files` are the other files of the evidence with their hashes."""
     tags = facts.tags
+    times = {"startedOn": facts.started, "finishedOn": facts.ended}
     dependencies = [
         _dependency(tags.get("base_model"), "base model"),
         _dependency(tags.get("component"), "fine-tuning pipeline"),
@@ -77,8 +85,7 @@ def statement(facts: Facts, manifest: Manifest, files: Mapping[str, str]) -> dic
                 "builder": {"id": f"https://management.azure.com{facts.workspace}"},
                 "metadata": {
                     "invocationId": f"https://management.azure.com{facts.job}",
-                    "startedOn": facts.started,
-                    "finishedOn": facts.ended,
+                    **{name: time for name, time in times.items() if time},
                 },
                 "byproducts": [{"name": name, "digest": {"sha256": files[name]}} for name in sorted(files)],
             },
@@ -95,6 +102,7 @@ class Said:
     gate: str
     files_sha256: str
     signer: str
+    tags: Mapping[str, str]
     sums: Mapping[str, str]
     byproducts: Mapping[str, str]
 
@@ -115,6 +123,7 @@ class Said:
                 gate=str(outer["gate"]),
                 files_sha256=str(inner["files_sha256"]),
                 signer=str(inner["signer"]),
+                tags={str(name): str(text) for name, text in inner["tags"].items()},
                 sums={str(row["name"]): str(row["digest"]["sha256"]) for row in found["subject"]},
                 byproducts={str(row["name"]): str(row["digest"]["sha256"]) for row in details["byproducts"]},
             )

@@ -5,6 +5,7 @@ It takes the gate's word, or somebody's reason to go against it, and signed evid
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ VERSION = "2023-08-01-preview"
 NAMING_TAGS = ("base_model", "data")
 _BADLY = ENDED - {"Completed"}
 _FOLDER = Path("build/evidence")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")  # Azure takes 255 characters, and `-evidence` belongs to it
 # Of a model's tags, those that Azure keeps unchangeable as well, as properties.
 _PROPERTIES = (*("job", "base_model", "component", "data_hash", "test_hash", "commit"), "files_sha256", lineage.GATE)
 
@@ -73,6 +75,11 @@ def plan(connection: Connection, job: str, name: str = "") -> tuple[Registration
 
     Where its gate failed or was cancelled, the training must have ended well: the version is that moment then.
     """
+    if name and not _NAME.fullmatch(name):
+        raise UsageError(
+            f"'{name}' is no name of a model",
+            fix="Take letters, digits, '-', '_' and '.', a letter or digit first, 200 at most",
+        )
     history = RunHistory(connection)
     job = job_name.find(history, job)
     body = connection.arm.get(f"{connection.workspace.path}/jobs/{job}", JOB_VERSION)
@@ -114,8 +121,10 @@ def judge(connection: Connection, planned: tuple[Registration, dict[str, Any], R
         raise UsageError(f"the output '{OUTPUT}' of job '{job}' was never written")
     there = weights.check_layout(model, job)
     verdict = _verdict(connection, job, why)
-    if verdict is not None and not why:
-        verdict.require()
+    if verdict is not None:
+        if not why:
+            verdict.require()
+        note(verdict.sentence)
     manifest = _manifest(verdict, model, job, there)
     forced = why if verdict is None or not verdict.passed else ""
     if why and not forced:

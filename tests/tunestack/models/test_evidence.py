@@ -24,7 +24,7 @@ WORKSPACE = "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearni
 
 
 def facts(model: str = "m:1", signer: str = KEY) -> Facts:
-    times = ("2026-11-21T10:00:00+00:00", "2026-11-21T11:00:00+00:00")
+    times = ("2026-11-21T10:00:00Z", "")
     return Facts(model, WORKSPACE, f"{WORKSPACE}/jobs/j", *times, "azureml://x", "passed", "e", signer, "me", TAGS)
 
 
@@ -59,7 +59,9 @@ def test_the_statement_is_one_of_in_toto_with_slsas_predicate(made: Path) -> Non
     }
     definition, details = found["predicate"]["buildDefinition"], found["predicate"]["runDetails"]
     assert set(definition) == {"buildType", "externalParameters", "internalParameters", "resolvedDependencies"}
-    assert details["metadata"]["invocationId"].endswith("/workspaces/w/jobs/j")
+    assert details["metadata"].pop("invocationId").endswith("/workspaces/w/jobs/j")
+    assert details["metadata"] == {"startedOn": "2026-11-21T10:00:00Z"}, "an unknown time is left out"
+    assert definition["internalParameters"]["tags"] == {name: text for name, text in TAGS.items() if name != "job"}
     assert details["builder"]["id"].startswith("https://management.azure.com/subscriptions/s/")
     depends = {row["annotations"]["what"]: row for row in definition["resolvedDependencies"]}
     assert depends["base model"]["uri"] == TAGS["base_model"]

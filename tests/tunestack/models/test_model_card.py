@@ -23,6 +23,7 @@ def test_a_card_says_use_data_figures_limits_licence_and_call() -> None:
     parts = ("Intended use", "Data", "Figures", "Limits", "Licence", "How to call it")
     assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == list(parts)
     assert "+0.2000 [+0.1000, +0.3000] nats per token, 120 clusters" in text
+    assert "a gain above 0.02 and a regression below 0.05 nats per token, on 100 conversations at least" in text
     assert "| base | 2.0000 | 7.389 | 3 |" in text
     assert "rows: train 800, test 100" in text
     assert "licence of the base model: MIT" in text
