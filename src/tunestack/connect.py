@@ -41,6 +41,7 @@ class Workspace:
     lease_cap: str = ""
     max_instances: str = ""
     production: str = ""
+    monthly_budget: str = ""
 
     @property
     def is_production(self) -> bool:
@@ -208,6 +209,7 @@ def _from_stack_or_config(file: Path | None) -> Workspace:
         stack.lease_cap,
         stack.max_instances,
         stack.production,
+        stack.monthly_budget,
     )
 
 

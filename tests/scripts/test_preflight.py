@@ -191,7 +191,9 @@ def test_away_from_the_project_it_asks_the_cloud_and_reads_no_dials(
     stack: Stack, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert script("preflight", "--recipe", RECIPE).code == 0
+    said = findings(script("preflight", "--recipe", RECIPE, "--json").handle)
+    assert "the stack's budget of a month is 200" in said["budget"]["reason"], "as its outputs have it"
+    assert "for a lease of 24h" in said["serving-cost"]["reason"]
     (tmp_path / "Pulumi.yaml").write_text("name: x\n")
     (tmp_path / "Pulumi.test.yaml").write_text("config: [")
     assert "stack file" in script("preflight", "--recipe", RECIPE).failed(2)

@@ -29,8 +29,12 @@ def deployment(subject: Subject) -> Finding:
     check, found = "serving-cost", of_deployment(subject)
     if isinstance(found, str):
         return Finding(check, "unknown", found, _source(subject), "Take a size that has a price", "serving-size")
-    said = f"{found['dollars_per_hour']:,.2f} dollars an hour, {found['dollars_per_lease']:,.2f} for a lease of "
-    said += f"{found['lease']}, {found['dollars_per_month']:,.2f} where it is renewed all month"
+    said = f"{found['dollars_per_hour']:,.2f} dollars an hour, "
+    if found["lease"] == leases.NEVER:
+        said += f"{found['dollars_per_month']:,.2f} a month"
+    else:
+        said += f"{found['dollars_per_lease']:,.2f} for a lease of {found['lease']}, "
+        said += f"{found['dollars_per_month']:,.2f} where it is renewed all month"
     month = subject.dials.get("budget")
     if month and found["dollars_per_lease"] > float(month):
         fix = "Take a shorter lease (deploy_model.py --lease), a cheaper size, or raise the stack's budget"

@@ -33,8 +33,7 @@ def subject(options: argparse.Namespace, serve: Path) -> Subject:
     settings = deployment(options.deployment, serve, found)
     cloud = None if options.offline else _connected(options)
     stack = options.stack or (cloud.workspace.stack if cloud else _stack_of_outputs(options.outputs))
-    dials = _dials(stack, needed=cloud is None)
-    return Subject(found, dials, data, settings, stack, cloud=cloud)
+    return Subject(found, _dials(stack, cloud), data, settings, stack, cloud=cloud)
 
 
 def of_submission(
@@ -47,7 +46,7 @@ def of_submission(
     """The subject of a submission: its workspace is connected to, and its data is there."""
     settings = deployment(deployment_file, serve, found)
     stack = cloud.workspace.stack
-    return Subject(found, _dials(stack, needed=False), data, settings, stack, cloud=cloud)
+    return Subject(found, _dials(stack, cloud), data, settings, stack, cloud=cloud)
 
 
 def deployment(file: Path | None, serve: Path, found: recipe.Recipe) -> Settings | None:
@@ -86,9 +85,19 @@ def _stack_of_outputs(file: Path | None) -> str:
     return str(found["stack"])
 
 
-def _dials(stack: str, *, needed: bool) -> Mapping[str, Any]:
-    """The stack's dials; empty where there is a cloud to ask and no file of that stack lies here or above."""
-    here = Path.cwd()
-    if not needed and not any((folder / f"Pulumi.{stack}.yaml").is_file() for folder in (here, *here.parents)):
-        return {}
-    return stack_plan.dials(stack_plan.project_folder(here), stack)
+def _dials(stack: str, cloud: Connection | None) -> Mapping[str, Any]:
+    """The stack's dials, and over them what the stack that is up says of itself.
+
+    With a cloud to ask there need be no file of that stack here or above.
+    """
+    here, told = Path.cwd(), _of_stack(cloud) if cloud else {}
+    if cloud and not any((folder / f"Pulumi.{stack}.yaml").is_file() for folder in (here, *here.parents)):
+        return told
+    return {**stack_plan.dials(stack_plan.project_folder(here), stack), **told}
+
+
+def _of_stack(cloud: Connection) -> dict[str, Any]:
+    place = cloud.workspace
+    counts = {"budget": place.monthly_budget, "maxInstances": place.max_instances}
+    lease = {"leaseCap": place.lease_cap} if place.lease_cap else {}
+    return {**{name: int(value) for name, value in counts.items() if value.isdigit()}, **lease}
