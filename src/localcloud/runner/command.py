@@ -17,11 +17,6 @@ class CommandError(Exception):
     """A command that names something that the job does not have."""
 
 
-def names_in(command: str) -> set[tuple[str, str]]:
-    """The (`inputs` or `outputs`, name) pairs that a command names outside of optional fragments."""
-    return {(found[1], found[2]) for found in _PLACE.finditer(_FRAGMENT.sub("", command))}
-
-
 def check_command(command: str, inputs: set[str], outputs: set[str]) -> list[str]:
     """What is wrong with a command, given the names that its job declares."""
     problems = []

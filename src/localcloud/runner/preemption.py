@@ -11,7 +11,7 @@ import asyncio
 import signal
 from pathlib import Path
 
-from localcloud.faults import Faults
+from localcloud.faults import PREEMPTION, Faults
 
 MOST = 10
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # the shell's own end, and that of what it ran
@@ -29,7 +29,7 @@ def is_killed(exit_code: int) -> bool:
 
 async def notice(faults: Faults, log: Path, start: int) -> None:
     """Return when the fault `job.preempt` takes the node; `start` is where in the log this attempt begins."""
-    while not faults.preempts(_said(log, start)):
+    while PREEMPTION not in faults.armed or not faults.preempts(_said(log, start)):
         await asyncio.sleep(_LOOK_SECONDS)
 
 

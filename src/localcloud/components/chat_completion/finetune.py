@@ -179,7 +179,8 @@ def _save(model: Any, folders: Folders, config: FinetuneConfig, settings: Settin
     import torch
 
     merged = model.merge_and_unload() if settings.apply_lora else model
-    kept = str(read_json(folders.base / "config.json").get("torch_dtype") or "float32")
+    config_of_base = read_json(folders.base / "config.json")
+    kept = str(config_of_base.get("dtype") or config_of_base.get("torch_dtype") or "float32")
     merged.to(getattr(torch, kept)).save_pretrained(folders.output)
     for name in chat_tokenizer.FILES:
         if (folders.preprocessed / name).is_file():

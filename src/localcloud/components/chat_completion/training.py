@@ -62,6 +62,7 @@ class Training:
             return False
         self.progress = self._checkpoints.load(self._model, self._optimizer, self._schedule, step)
         say(f"Resumed from checkpoint-{step}.")
+        self._metrics.recall(step)
         self._metrics.log({"checkpoint_load_step": step}, step)
         return True
 
@@ -75,12 +76,12 @@ class Training:
         elif first_step == 0:
             self._metrics.log({**self.evaluate(), "epoch": 0.0}, 0)
         for micro_batches in self._updates(first_step):
-            self._update(micro_batches)
-            stop = False
-            if evaluating and self._is_evaluation_step():
-                stop = self._evaluate_and_save()
-            if stop:
+            if self._stops_early:
+                say(f"Stopped early: no better loss in {self.progress.stale_evaluations} evaluations.")
                 break
+            self._update(micro_batches)
+            if evaluating and self._is_evaluation_step():
+                self._evaluate_and_save()
         if self.progress.window:
             self._log_training()
         if self.progress.best_step and self.progress.best_step != self.progress.step:
@@ -164,8 +165,14 @@ class Training:
             interval = max(1, int(self.steps_per_epoch * settings.evaluation_steps_interval))
         return step % interval == 0
 
-    def _evaluate_and_save(self) -> bool:
-        """Evaluate, remember the best, save a checkpoint; true when training should stop early."""
+    @property
+    def _stops_early(self) -> bool:
+        """Also of a start that goes on from the checkpoint at which the one before had stopped."""
+        evaluated = self._settings.apply_early_stopping and bool(self.progress.history)
+        return evaluated and self.progress.stale_evaluations >= self._settings.early_stopping_patience
+
+    def _evaluate_and_save(self) -> None:
+        """Evaluate, remember the best, save a checkpoint."""
         settings, progress = self._settings, self.progress
         found = self.evaluate()
         self._metrics.log({**found, "epoch": self._epoch}, progress.step)
@@ -179,10 +186,6 @@ class Training:
         progress.history.append({"step": progress.step, "eval_loss": loss})
         self._checkpoints.save(self._model, self._optimizer, self._schedule, progress)
         self._metrics.log({"checkpoint_save_step": progress.step}, progress.step)
-        stop = settings.apply_early_stopping and progress.stale_evaluations >= settings.early_stopping_patience
-        if stop:
-            say(f"Stopped early: no better loss in {progress.stale_evaluations} evaluations.")
-        return stop
 
     def _log_end(self, seconds: float, first_step: int) -> None:
         settings, progress = self._settings, self.progress

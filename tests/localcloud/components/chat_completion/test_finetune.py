@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -169,6 +170,26 @@ def test_early_stopping_ends_at_the_first_evaluation_that_is_no_better_and_the_b
         dataclasses.replace(folders, output=tmp_path / "best"), dataclasses.replace(wild, max_steps=best), Kept()
     )
     mine, theirs = weights_of(folders.output), weights_of(tmp_path / "best")
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+
+def test_a_fine_tune_that_had_stopped_early_trains_no_further_after_a_kill(folders: Folders, tmp_path: Path) -> None:
+    import torch
+
+    asked = dataclasses.replace(LORA, max_steps=12, apply_early_stopping=True, early_stopping_threshold=10.0)
+    whole = dataclasses.replace(folders, output=tmp_path / "whole")
+    finetune.finetune(whole, asked, Kept())
+
+    def kill_at_the_stop(values: Mapping[str, float], step: int) -> None:
+        if "checkpoint_save_step" in values and step == 4:
+            raise Killed
+
+    with pytest.raises(Killed):
+        finetune.finetune(folders, asked, Kept(watch=kill_at_the_stop))
+    resumed = Kept()
+    finetune.finetune(folders, dataclasses.replace(asked, resume_from_checkpoint=True), resumed)
+    assert {step for _, step in resumed.values} == {4}
+    mine, theirs = weights_of(folders.output), weights_of(whole.output)
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
 
 
@@ -353,12 +374,32 @@ def test_convert_keeps_the_image_when_the_model_says_so_and_refuses_a_half_done_
     assert "azureml.base_image" in MlflowFolder.open(tmp_path / "out").metadata
 
 
+def test_a_second_fine_tune_keeps_the_type_of_the_first_ones_weights(folders: Folders, imported: Path) -> None:
+    """transformers writes it as `dtype` by now, and wrote it as `torch_dtype` before."""
+    import torch
+
+    config = folders.base / "config.json"
+    settings = {key: value for key, value in json.loads(config.read_text()).items() if key != "torch_dtype"}
+    config.write_text(json.dumps({**settings, "dtype": "bfloat16"}))
+    finetune.finetune(folders, dataclasses.replace(LORA, max_steps=1), Kept())
+    assert {weight.dtype for weight in weights_of(folders.output).values()} == {torch.bfloat16}
+
+
 @pytest.fixture
 def tracking_server() -> Iterator[tuple[str, list[Any]]]:
-    """Takes what is posted to `runs/log-batch`, on loopback."""
+    """Takes what is posted to `runs/log-batch` and gives it back as MLflow does, on loopback."""
     taken: list[Any] = []
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            name = parse_qs(urlsplit(self.path).query).get("metric_key")
+            points = [point for _, body in taken if body["run_id"] == "child" for point in body["metrics"]]
+            points = [point for point in points if name is None or point["key"] == name[0]]
+            answer = {"metrics": points} if name else {"run": {"data": {"metrics": points}}}
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
         def do_POST(self) -> None:
             taken.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
             self.send_response(200)
@@ -389,8 +430,25 @@ def test_metrics_go_to_the_step_s_run_and_the_pipeline_s_once_each(
     assert [(each["key"], each["value"], each["step"]) for each in taken[0][1]["metrics"]] == [("loss", 1.5, 3)]
 
 
+def test_steps_that_run_again_after_a_checkpoint_are_not_logged_twice(tracking_server: tuple[str, list[Any]]) -> None:
+    address, taken = tracking_server
+    first = Metrics(address, ("child", "root"))
+    for step in (2, 4, 6):
+        first.log({"loss": 1.0 / step}, step)
+    again = Metrics(address, ("child", "root"))
+    again.recall(4)
+    for step in (6, 8):
+        again.log({"loss": 1.0 / step, "grad_norm": 1.0}, step)
+    for run in ("child", "root"):
+        sent = [
+            (point["key"], point["step"]) for _, body in taken if body["run_id"] == run for point in body["metrics"]
+        ]
+        assert sorted(sent) == [("grad_norm", 6), ("grad_norm", 8), *(("loss", step) for step in (2, 4, 6, 8))]
+
+
 def test_a_tracking_server_that_is_gone_is_said_once_and_fails_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     metrics = Metrics("http://127.0.0.1:9", ("run",))
     metrics.log({"loss": 1.0}, 1)
     metrics.log({"loss": 2.0}, 2)
+    metrics.recall(1)
     assert capsys.readouterr().err.count("Metrics cannot be recorded") == 1
