@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> cli.Result:
     if options.attach:
         return submission.attach(connect.connect(options), options)
     if options.cancel:
-        return cancelling.cancel(connect.connect(options), options.cancel)
+        return cancelling.run(connect.connect(options), options)
     found = recipe.read(options.recipe, options.settings)
     data = data_folder.read(options.data)
     return submission.run(connect.connect(options), found, data, places, options)
@@ -64,12 +64,15 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError(f"{' and '.join(f'--{flag}' for flag in alone)} were given together", fix="Give one of them")
     if not alone and not (options.recipe and options.data):
         raise UsageError("--recipe and --data are needed, or --attach, --evaluate or --cancel with a job")
-    if alone == ["evaluate"]:
+    if not alone:
         return
-    given = {"--recipe": options.recipe, "--data": options.data, "--set": options.settings, "--again": options.again}
-    extra = [flag for flag, value in given.items() if alone and value]
+    making = {"--deployment": options.deployment, "--accept": options.accept, "--why": options.why}
+    if alone != ["evaluate"]:
+        making = {"--recipe": options.recipe, "--data": options.data, "--set": options.settings, **making}
+        making |= {"--again": options.again, "--dry-run": options.dry_run}
+    extra = [flag for flag, value in making.items() if value]
     if extra:
-        raise UsageError(f"--{alone[0]} takes a job that is there, and {', '.join(extra)} would make one")
+        raise UsageError(f"--{alone[0]} takes a job that is there, and {', '.join(extra)} is for a new one")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from azure.core import PipelineClient
 from azure.core.credentials import TokenCredential
-from azure.core.exceptions import ServiceRequestError, ServiceResponseError
+from azure.core.exceptions import IncompleteReadError, ServiceRequestError, ServiceResponseError
 from azure.core.pipeline import PipelineResponse
 from azure.core.pipeline.policies import (
     BearerTokenCredentialPolicy,
@@ -31,6 +31,8 @@ from tunestack.refusals import refused, unreachable
 
 MANAGEMENT = "https://management.azure.com"
 Json = dict[str, Any]
+_LOST = (ServiceRequestError, ServiceResponseError, IncompleteReadError)  # no answer, or one cut off in the middle
+_PATIENCE = {"connection_timeout": 20, "read_timeout": 60}  # seconds
 
 
 class Arm:
@@ -50,7 +52,7 @@ class Arm:
     def asking_once(self) -> Arm:
         """The same client without retries, for whoever asks again by itself: an error comes within 80 seconds."""
         found = copy(self)
-        found._options = {"retry_total": 0, "connection_timeout": 20, "read_timeout": 60}
+        found._options = {**_PATIENCE, "retry_total": 0}
         return found
 
     def get(self, path: str, version: str = "", **query: Any) -> Json:
@@ -99,7 +101,12 @@ class Arm:
     def text(self, url: str) -> str:
         """A text file at a signed URL, e.g. a log; without the token, which a signed URL must not meet."""
         plain: PipelineClient[HttpRequest, HttpResponse] = PipelineClient(MANAGEMENT, policies=[RetryPolicy()])
-        response: HttpResponse = plain.send_request(HttpRequest("GET", url), **self._options)
+        # A store behind a private network swallows what is sent to it: three minutes of that say enough.
+        options = {**_PATIENCE, "retry_total": 2, **self._options}
+        try:
+            response: HttpResponse = plain.send_request(HttpRequest("GET", url), **options)
+        except _LOST as error:
+            raise unreachable(str(error)) from error
         if response.status_code >= 400:
             raise _refusal(response, "GET", url)
         return response.text()
@@ -123,7 +130,7 @@ class Arm:
         request = HttpRequest(method, url, params=parameters, json=body)
         try:
             done: Any = self._client.send_request(request, _return_pipeline_response=True, **self._options)
-        except (ServiceRequestError, ServiceResponseError) as error:
+        except _LOST as error:
             raise unreachable(str(error)) from error
         status = done.http_response.status_code
         if status >= 400 and status not in allowed:

@@ -78,6 +78,13 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--dry-run", action="store_true", help="print what would be sent, send nothing")
 
 
+def workspace_words(options: argparse.Namespace) -> list[str]:
+    """The workspace flags as they were given: a command that is shown for later has to find the same workspace."""
+    names = ("outputs", "subscription", "resource_group", "workspace_name")
+    given = [(f"--{name.replace('_', '-')}", getattr(options, name, None)) for name in names]
+    return [word for flag, value in given if value for word in (flag, str(value))]
+
+
 def positive(text: str) -> float:
     """A flag's value above 0."""
     value = float(text)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from tunestack.cli import note
-from tunestack.jobs.watch import Waiting
+from tunestack.jobs.watch_clock import Waiting
 
 Result = TypeVar("Result")
 

@@ -183,7 +183,7 @@ def job_of(stack: Stack, name: str) -> dict[str, Any]:
     return body["properties"]
 
 
-def test_a_run_is_trained_and_gated_once_and_found_again(submit: Submit, stack: Stack, data: Path) -> None:
+def test_a_run_is_trained_and_gated_once_and_found_again(submit: Submit, stack: Stack, pipelines: Path) -> None:
     first = submit("--json")
     assert first.code == 0, first.err
     record = json.loads(first.out)
@@ -209,6 +209,16 @@ def test_a_run_is_trained_and_gated_once_and_found_again(submit: Submit, stack: 
     assert (stricter.code, stricter.out.strip()) == (5, name)
     assert "is of another gate: min_gain 0.02 in place of 0.9" in stricter.err
     assert f"scripts/submit_finetune.py --evaluate {name} --recipe" in stricter.err
+
+    # Words beside the step buy nothing and change no verdict; its code buys no training, and is another gate.
+    step = pipelines / "evaluate"
+    (step / "README.md").write_text("words")
+    assert submit().handle == name
+    (step / "code" / "judge.py").write_text(f"{CODE}# mended\n")
+    mended = submit()
+    assert (mended.code, mended.out.strip()) == (5, name)
+    assert "is of another gate: other rows, other questions or other code of the step" in mended.err
+    (step / "code" / "judge.py").write_text(CODE)
 
     # The gate alone: another job, a second attempt, and its word is what counts from now on.
     no = submit("--evaluate", name, "--set", "evaluation.min_gain=0.9", alone=True)
@@ -237,6 +247,33 @@ def test_a_run_is_trained_and_gated_once_and_found_again(submit: Submit, stack: 
     assert new.handle == f"{name}-2"
     assert "attempt 4" in new.err
     assert submit("--no-wait").handle == f"{name}-2"
+
+
+def test_two_submissions_at_one_moment_are_one_job(
+    submit: Submit, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one looked before the first one's job was there: its own is refused, and it joins the first one's."""
+    from tunestack.jobs import evaluation_job, finetune
+
+    name = submit("--no-wait").handle
+    with monkeypatch.context() as before:
+        before.setattr(finetune, "existing", lambda *_: None)
+        second = submit("--set", "evaluation.min_gain=0.9")
+    assert (second.code, second.out.strip()) == (5, name)
+    assert f"job '{name}' was submitted already" in second.err
+    assert f"job '{name}' runs this very training" in second.err or f"job '{name}' ran this" in second.err
+    assert "is of another gate: min_gain 0.02 in place of 0.9" in second.err
+
+    # The gate alone likewise; another gate under this name is no answer.
+    again = ("--evaluate", name, "--again", "--no-wait")
+    assert submit(*again, alone=True).handle == name
+    with monkeypatch.context() as before:
+        before.setattr(evaluation_job.run_key, "next_name", lambda first, exists: first)
+        joined = submit(*again, alone=True)
+        assert joined.handle == name, joined.err
+        assert f"job '{name}-evaluation' was submitted already" in joined.err
+        other = submit(*again, "--set", "evaluation.min_gain=0.9", alone=True)
+        assert f"job '{name}-evaluation' asks another gate of job '{name}'" in other.failed(1)
 
 
 def test_what_travels_with_a_run_is_the_recipe_as_it_ran_and_facts(submit: Submit, stack: Stack) -> None:
@@ -342,6 +379,8 @@ def test_a_cancelled_run_is_said_so_and_a_newer_one_counts(submit: Submit) -> No
     attached = submit(*endless, "--no-wait")
     assert attached.handle == name
     assert "runs this very training with this data" in attached.err
+    assert "its gate is another one" not in attached.err
+    assert "its gate is another one" in submit(*endless, "--no-wait", "--set", "evaluation.min_gain=0.9").err
     assert submit("--cancel", name, alone=True).handle == name
     known = submit(*endless)
     assert known.code == 4

@@ -136,7 +136,10 @@ def test_single_values_are_set_and_wrong_ones_named_together(submit) -> None:
     ("flags", "said"),
     [
         (("--attach", "a", "--cancel", "b"), "--attach and --cancel were given together"),
-        (("--attach", "a", "--set", "x=1"), "--attach takes a job that is there, and --set would make one"),
+        (("--attach", "a", "--set", "x=1"), "--attach takes a job that is there, and --set is for a new one"),
+        (("--cancel", "a", "--dry-run"), "--cancel takes a job that is there, and --dry-run is for a new one"),
+        (("--attach", "a", "--deployment", "d.yml"), "and --deployment is for a new one"),
+        (("--evaluate", "a", "--accept", "budget", "--why", "x"), "and --accept, --why is for a new one"),
         (("--evaluate", "a", "--data", "d"), "takes the test rows of the job"),
         (("--evaluate", "a", "--set", "training.seed=1"), "changes more than the gate, and --evaluate trains nothing"),
         (("--evaluate", "a", "--recipe", "gone.yml"), "recipe 'gone.yml' does not exist"),
@@ -223,6 +226,26 @@ def test_a_job_that_goes_on_is_named_when_time_runs_out(stack: Stack, script: Sc
     assert f"scripts/submit_finetune.py --attach {name}" in said
     jobs.cancel(name)
     assert "ended as Canceled" in script("submit_finetune", "--attach", name).failed(4)
+
+
+def test_a_line_to_watch_again_finds_the_same_workspace(stack: Stack, script: Script, jobs: Jobs) -> None:
+    name = jobs.start("sleep 600")
+    _, _, subscription, _, group, *_ = stack.workspace.split("/")
+    where = ("--subscription", subscription, "--resource-group", group, "--workspace-name", "test")
+    said = script("submit_finetune", "--attach", name, "--timeout", "0.001", *where).failed(4)
+    assert said.endswith(f"scripts/submit_finetune.py --attach {name} {' '.join(where)}")
+    jobs.cancel(name)
+
+
+def test_without_waiting_a_job_is_looked_at_once_and_a_cancel_only_asked_for(
+    stack: Stack, script: Script, jobs: Jobs
+) -> None:
+    name = jobs.start("sleep 600")
+    looked = json.loads(script("submit_finetune", "--attach", name, "--no-wait", "--json").out)
+    assert looked["job"] == name
+    assert looked["status"] not in ("Completed", "Failed", "Canceled")
+    assert script("submit_finetune", "--cancel", name, "--no-wait").handle == name
+    assert jobs.wait(name) == "Canceled"
 
 
 def test_a_job_that_does_not_exist_is_named(stack: Stack, script: Script) -> None:

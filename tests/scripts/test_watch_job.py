@@ -21,7 +21,8 @@ from tunestack.connect import Connection
 from tunestack.errors import UsageError
 from tunestack.jobs import cancelling, job_name
 from tunestack.jobs.run_history import Run, RunHistory
-from tunestack.jobs.watch import Waiting, follow
+from tunestack.jobs.watch import follow
+from tunestack.jobs.watch_clock import Waiting
 
 RUNS = "Microsoft.MachineLearningServices/workspaces/runs.read"
 NO_FLAGS = {"subscription": None, "resource_group": None, "workspace_name": None}
@@ -52,7 +53,7 @@ class Pauses:
 
 
 def watched(connection: Connection, job: str, pauses: Pauses) -> Run:
-    return follow(RunHistory(connection).asking_once(), job, "attach", Waiting(3600, pauses, chance=lambda: 0.0))
+    return follow(RunHistory(connection), job, "attach", Waiting(3600, pauses, chance=lambda: 0.0))
 
 
 @pytest.fixture
@@ -211,6 +212,27 @@ def test_a_job_that_ends_while_it_is_being_cancelled_is_said_to_have_ended(
     monkeypatch.setattr(RunHistory, "run", lambda self, run: looks.pop() if looks else real(self, run))
     with pytest.raises(UsageError, match="has ended as Completed and cannot be cancelled"):
         cancelling.cancel(connection, name)
+
+
+@pytest.mark.parametrize("status", ["Canceled", "CancelRequested"])
+def test_a_job_that_somebody_else_cancels_at_the_same_moment_is_cancelled(
+    connection: Connection, jobs: Jobs, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    name = jobs.run("true", "Completed")  # whose cancel the cloud refuses
+    looks = [Run(name, name, "Running"), Run(name, name, status), Run(name, name, "Canceled")]
+    monkeypatch.setattr(RunHistory, "run", lambda self, run: looks.pop(0))
+    assert cancelling.cancel(connection, name, Waiting(60, Pauses())).record["status"] == "Canceled"
+
+
+def test_a_job_that_does_not_respond_is_asked_to_end_and_no_more_is_said_than_is_known(
+    connection: Connection, jobs: Jobs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = jobs.start("sleep 600")
+    monkeypatch.setattr(RunHistory, "run", lambda self, run: Run(name, name, "NotResponding"))
+    assert cancelling.cancel(connection, name, Waiting(60, Pauses())).record["status"] == "NotResponding"
+    said = capsys.readouterr().err
+    assert f"asked for job '{name}' to be cancelled" in said
+    assert f"warning: job '{name}' does not respond" in said
 
 
 # -- names -------------------------------------------------------------------------------------------------------------

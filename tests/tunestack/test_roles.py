@@ -16,7 +16,7 @@ from localcloud.server import Options
 from tests.conftest import serve
 from tunestack import roles
 from tunestack.errors import CloudError
-from tunestack.jobs.watch import Waiting
+from tunestack.jobs.watch_clock import Waiting
 from tunestack.refusals import explain, refused
 
 FAILED = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import shlex
 from datetime import UTC, datetime
 
 from tunestack import cli
@@ -15,16 +17,30 @@ from tunestack.jobs.watch import until_ended
 from tunestack.jobs.watch_clock import Waiting
 
 
-def cancel(connection: Connection, job: str, waiting: Waiting | None = None) -> cli.Result:
-    """The job, cancelled and over. A job that has ended by itself is a UsageError; one cancelled before is fine."""
+def run(connection: Connection, options: argparse.Namespace) -> cli.Result:
+    """`--cancel JOB`, as long as the flags let it wait."""
+    again = shlex.join(["scripts/submit_finetune.py", "--cancel", options.cancel, *cli.workspace_words(options)])
+    return cancel(connection, options.cancel, Waiting.of(options), again=again, wait=not options.no_wait)
+
+
+def cancel(
+    connection: Connection, job: str, waiting: Waiting | None = None, *, again: str = "", wait: bool = True
+) -> cli.Result:
+    """The job, cancelled and over. A job that has ended by itself is a UsageError; one cancelled before is fine.
+
+    `again` is the command to go on with after Ctrl-C; without `wait` it returns once the cloud has agreed.
+    """
     history = RunHistory(connection)
     name = job_name.find(history, job)
     run = history.run(name)
     _require_open(run)
-    if run.has_ended:
+    if run.status == "Canceled":
         cli.note(f"job '{name}' was cancelled before")
     else:
-        run = _cancel(connection, history, name, waiting)
+        _ask(connection, history, name)
+        if not wait:
+            return cli.Result(name, {"job": name, "status": "CancelRequested"})
+        run = _ended(history, name, again or f"scripts/submit_finetune.py --cancel {name}", waiting)
     spent = cost(history, run)
     if spent is not None:
         cli.note(f"it has cost {spent} (an estimate: the steps' running time at their clusters' hourly prices)")
@@ -42,22 +58,29 @@ def cost(history: RunHistory, run: Run) -> Cost | None:
         return None
 
 
-def _cancel(connection: Connection, history: RunHistory, name: str, waiting: Waiting | None) -> Run:
+def _ask(connection: Connection, history: RunHistory, name: str) -> None:
     try:
         connection.arm.post(f"{connection.workspace.path}/jobs/{name}/cancel", JOB_VERSION)
     except CloudError:
-        _require_open(history.run(name))  # it may have ended between the look and the call
-        raise
+        run = history.run(name)  # it may have ended between the look and the call, or somebody else was faster
+        _require_open(run)
+        if run.status not in ("Canceled", "CancelRequested"):
+            raise
     cli.note(f"asked for job '{name}' to be cancelled")
-    again = f"scripts/submit_finetune.py --cancel {name}"
-    run = until_ended(history.asking_once(), name, again, waiting)
+
+
+def _ended(history: RunHistory, name: str, again: str, waiting: Waiting | None) -> Run:
+    run = until_ended(history, name, again, waiting)
     _require_open(run)
-    cli.note(f"job '{name}' is cancelled; its machines are free")
+    if run.status == "Canceled":
+        cli.note(f"job '{name}' is cancelled; its machines are free")
+    else:
+        cli.note(f"warning: job '{name}' does not respond; whether its machine is free, the studio shows")
     return run
 
 
 def _require_open(run: Run) -> None:
-    if run.has_ended and run.status != "Canceled":
+    if run.has_ended and run.status not in ("Canceled", "NotResponding"):
         raise UsageError(
             f"job '{run.id}' has ended as {run.status} and cannot be cancelled",
             fix="Nothing of it runs any more",

@@ -12,6 +12,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+_TRACEBACK = "Traceback (most recent call last)"
+_LAST_LINES = 20
+
 
 @dataclass(frozen=True)
 class Cause:
@@ -34,7 +37,8 @@ class Cause:
 def explain(step: str, lines: Sequence[str], message: str) -> Cause | None:
     """The known cause behind a failed step's error message and the last lines of its log; None when it is not known.
 
-    The message is looked at first, then the newest line of the log. `step` is the step's name.
+    The message is looked at first, then the newest line of the log. `step` is the step's name. A warning that a step
+    has outlived is no cause: of the log only what may be its end counts.
     """
     for weak in (False, True):
         for text in _texts(lines, message):
@@ -69,4 +73,10 @@ def _texts(lines: Sequence[str], message: str) -> Iterator[str]:
     first, *more = message.splitlines() or [""]
     yield first
     yield from reversed(more)
-    yield from reversed(lines)
+    yield from reversed(lines[_end(lines) :])
+
+
+def _end(lines: Sequence[str]) -> int:
+    """Where the end of a log begins: at its first traceback, else with its last lines."""
+    tracebacks = (place for place, line in enumerate(lines) if _TRACEBACK in line)
+    return next(tracebacks, max(len(lines) - _LAST_LINES, 0))

@@ -15,7 +15,7 @@ from typing import Any
 
 from tunestack import caller, cli, connect, stored_files
 from tunestack.connect import Connection
-from tunestack.errors import EndedBadly, UsageError
+from tunestack.errors import CloudError, EndedBadly, UsageError
 from tunestack.jobs import (
     attempts,
     clusters,
@@ -27,8 +27,8 @@ from tunestack.jobs import (
     serving_model,
     submission,
     trained_model,
-    watch,
 )
+from tunestack.jobs.failed_job import failure
 from tunestack.jobs.finetune_pipeline import GATE_OUTPUT, Asset, Head
 from tunestack.jobs.run_folder import RunFolder
 from tunestack.jobs.run_history import ENDED, JOB_VERSION, RunHistory
@@ -92,8 +92,7 @@ def run(options: argparse.Namespace, places: submission.Places) -> cli.Result:
             cli.note(note)
         if options.dry_run:
             return cli.Result(job, made.record)
-        submit(connection, made, places.step)
-        known = made.head.name
+        known = submit(connection, made, places.step, key)
     else:
         cli.note(
             f"job '{known}' {'is' if known == job else 'evaluates'} '{job}' with this very gate; --again repeats it"
@@ -123,7 +122,7 @@ def trained(history: RunHistory, job: str) -> dict[str, Any]:
             fix=f"Wait for it with: scripts/submit_finetune.py --attach {job}",
         )
     if status != "Completed" and trained_model.find(history, body) is None:
-        raise watch.failure(history, history.run(job))
+        raise failure(history, history.run(job))
     problems = [f"job '{job}' has no output '{MODEL_OUTPUT}'"] * (MODEL_OUTPUT not in (properties.get("outputs") or {}))
     problems += [f"job '{job}' has no tag '{tag}'" for tag in _NEEDED if not tags.get(tag)]
     if not _uri(body, "test_file"):
@@ -226,12 +225,17 @@ def plan(
     )
 
 
-def submit(connection: Connection, found: Plan, step: Path) -> None:
+def submit(connection: Connection, found: Plan, step: Path, key: str) -> str:
+    """The job's name. CloudError where somebody else took it at the same moment for a gate of another key."""
     with tempfile.TemporaryDirectory() as target:
         place = found.about.write(Path(target) / "run")
         assets = {**found.assets, run_folder.INPUT: Asset("uri_folder", str(place))}
-        finetune_pipeline.evaluate_alone(connection, found.head, found.cluster, assets, step, found.gate)
-    cli.note(f"submitted job '{found.head.name}', which gates the model of job '{found.job}'")
+        other = finetune_pipeline.evaluate_alone(connection, found.head, found.cluster, assets, step, found.gate)
+    if other is None:
+        cli.note(f"submitted job '{found.head.name}', which gates the model of job '{found.job}'")
+    elif _tags(other).get(evaluation_step.TAG) != key:
+        raise CloudError(f"job '{found.head.name}' asks another gate of job '{found.job}'", fix="Run it again")
+    return found.head.name
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -145,15 +145,21 @@ def display_name(model: str, data: str, sent: Mapping[str, str]) -> str:
     return "-".join(pieces)
 
 
-def submit(connection: Connection, found: Plan, about: RunFolder) -> None:
-    """Upload the files and start the pipeline, under the plan's name. `about` travels with it."""
+def submit(connection: Connection, found: Plan, about: RunFolder) -> dict[str, Any] | None:
+    """Upload the files and start the pipeline, under the plan's name. `about` travels with it.
+
+    None, or the job that somebody else submitted under this name since the plan was made.
+    """
     with tempfile.TemporaryDirectory() as target:
         place = about.write(Path(target) / "run")
         assets = {**found.assets, "run_folder": Asset("uri_folder", str(place))}
-        finetune_pipeline.finetune(
+        other = finetune_pipeline.finetune(
             connection, found.head, found.component, found.inputs, found.clusters, assets, found.step, found.gate
         )
+    if other is not None:
+        return other
     cli.note(f"submitted job '{found.name}' ({found.head.display_name}) to experiment '{found.head.experiment}'")
+    return None
 
 
 def accepted(found: Plan, text: str) -> Plan:

@@ -11,10 +11,11 @@ from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
 
-from tunestack import roles
+from tunestack import cli, roles
 from tunestack.connect import Connection
 from tunestack.jobs.clusters import Clusters
 from tunestack.jobs.evaluation_step import COMPONENT
+from tunestack.jobs.run_history import JOB_VERSION
 from tunestack.jobs.trained_model import MODEL_OUTPUT, place
 
 GATE_OUTPUT = "evaluation"
@@ -47,8 +48,11 @@ def finetune(
     assets: Mapping[str, Asset],
     step: Path,
     gate: Mapping[str, Any],
-) -> None:
-    """Submit training and gate. `assets` are inputs of the whole pipeline; `step` is the gate's folder."""
+) -> dict[str, Any] | None:
+    """Submit training and gate. `assets` are inputs of the whole pipeline; `step` is the gate's folder.
+
+    None, or the job that has the name already: a name is given once, and somebody else was faster.
+    """
     from azure.ai.ml import load_component
 
     judge = load_component(step / COMPONENT)
@@ -73,7 +77,7 @@ def finetune(
 
     job = _pipeline(tune, head, assets)
     job.outputs[MODEL_OUTPUT].path = place(head.name)
-    _submit(connection, job, head)
+    return _submit(connection, job, head)
 
 
 def evaluate_alone(
@@ -83,8 +87,8 @@ def evaluate_alone(
     assets: Mapping[str, Asset],
     step: Path,
     gate: Mapping[str, Any],
-) -> None:
-    """Submit the gate for a model that is there; `assets` holds `tuned_model` too."""
+) -> dict[str, Any] | None:
+    """Submit the gate for a model that is there; `assets` holds `tuned_model` too. Returns as `finetune` does."""
     from azure.ai.ml import load_component
 
     judge = load_component(step / COMPONENT)
@@ -94,7 +98,7 @@ def evaluate_alone(
         evaluate.compute = cluster
         return {GATE_OUTPUT: evaluate.outputs.evaluation}
 
-    _submit(connection, _pipeline(gate_alone, head, assets), head)
+    return _submit(connection, _pipeline(gate_alone, head, assets), head)
 
 
 _OF_GATE = ("test_file", "tuned_model", "base_model", "serving_model", "regression_file", "run_folder")
@@ -116,11 +120,21 @@ def _pipeline(nodes: Callable[..., dict[str, Any]], head: Head, assets: Mapping[
     return pipeline(nodes, name=head.display_name)(**given)
 
 
-def _submit(connection: Connection, job: Any, head: Head) -> None:
+def _submit(connection: Connection, job: Any, head: Head) -> dict[str, Any] | None:
+    from azure.core.exceptions import HttpResponseError
+
     job.name = head.name
     job.display_name = head.display_name
     job.experiment_name = head.experiment
     job.tags = dict(head.tags)
     job.settings.force_rerun = True
     job.settings.continue_on_step_failure = False
-    roles.once_spread(connection.created, lambda: connection.ml.jobs.create_or_update(job))
+    try:
+        roles.once_spread(connection.created, lambda: connection.ml.jobs.create_or_update(job))
+    except HttpResponseError:
+        other = connection.arm.find(f"{connection.workspace.path}/jobs/{head.name}", JOB_VERSION)
+        if other is None:
+            raise
+        cli.note(f"job '{head.name}' was submitted already, by somebody else or a moment ago")
+        return other
+    return None

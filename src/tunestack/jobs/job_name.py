@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from tunestack.errors import UsageError
 from tunestack.jobs.run_history import RunHistory
 
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)  # what goes into an address must lead nowhere else
 _ARM_ID = re.compile(r"(?:azureml:/?)?(?P<workspace>/subscriptions/.+/workspaces/[^/]+)/jobs/(?P<job>[^/]+)", re.I)
 _SHORT = re.compile(r"azureml:(?://jobs/)?(?P<job>[^/:]+)(?:/outputs/.*)?", re.I)
 
@@ -16,6 +17,10 @@ def parse(text: str, workspace: str) -> str:
     """The name in what was given. `workspace` is the ARM id of this one; a job of another is a UsageError."""
     text = text.strip()
     owner, job = _taken_apart(text)
+    if not _NAME.fullmatch(job):
+        raise UsageError(
+            f"'{text}' is no job", fix="Give the name that submit_finetune printed, the ARM id, or the studio's address"
+        )
     if owner and owner.rstrip("/").lower() != workspace.lower():
         theirs, ours = owner.rstrip("/").rpartition("/")[2], workspace.rpartition("/")[2]
         raise UsageError(

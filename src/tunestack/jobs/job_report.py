@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 from typing import Any
 
 from tunestack import cli, tables
@@ -37,9 +38,8 @@ def show_plan(plan: Plan) -> None:
 def watch(history: RunHistory, job: str, options: argparse.Namespace) -> cli.Result:
     """Follow a job to its end; its metrics are the record. `job` is its name, its ARM id, or the studio's address."""
     job = job_name.find(history, job)
-    attach = f"scripts/submit_finetune.py --attach {job}"
-    queue_timeout = _seconds(getattr(options, "queue_timeout", None))
-    run = follow(history.asking_once(), job, attach, Waiting(_seconds(options.timeout), queue_timeout=queue_timeout))
+    attach = shlex.join(["scripts/submit_finetune.py", "--attach", job, *cli.workspace_words(options)])
+    run = follow(history, job, attach, Waiting.of(options))
     try:
         found = metrics(history, run)
     except CloudError as error:
@@ -61,10 +61,6 @@ def watch(history: RunHistory, job: str, options: argparse.Namespace) -> cli.Res
             "estimated_cost": round(spent.dollars, 4) if spent else None,
         },
     )
-
-
-def _seconds(minutes: float | None) -> float | None:
-    return minutes * 60 if minutes else None
 
 
 def metrics(history: RunHistory, run: Run) -> dict[str, dict[str, Any]]:

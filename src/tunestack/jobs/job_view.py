@@ -13,7 +13,7 @@ from tunestack.jobs.run_cost import Cost, running_seconds
 from tunestack.jobs.run_history import QUEUED, Run
 from tunestack.jobs.training_progress import Training, duration
 
-WAITING = "waits for the step before"
+WAITING = "waits"
 PREEMPTED = "preempted, in the queue again"
 
 

@@ -54,7 +54,7 @@ class Costs:
             if hourly is None:
                 unknown.append(step.target or "serverless")
             else:
-                machines = dials.nodes if "finetune" in f"{step.node} {step.name}".lower() else 1
+                machines = dials.nodes if step.is_finetune else 1
                 dollars += seconds / 3600 * hourly * machines
         return Cost(dollars, tuple(dict.fromkeys(unknown)))
 
@@ -65,6 +65,8 @@ class Costs:
         return self._hourly[target]
 
     def _ask(self, target: str) -> float | None:
+        if not target:
+            return None
         place = self._connection.workspace.path
         found = self._connection.arm.asking_once().find(f"{place}/computes/{target}", COMPUTE_VERSION)
         inner = ((found or {}).get("properties") or {}).get("properties") or {}

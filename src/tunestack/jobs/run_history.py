@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +19,8 @@ from tunestack.errors import CloudError
 JOB_VERSION = "2024-01-01-preview"
 ENDED = frozenset({"Completed", "Failed", "Canceled", "NotResponding"})
 QUEUED = frozenset({"NotStarted", "Queued", "Preparing", "Provisioning", "Starting"})
+_OWN_LOGS = "user_logs/"
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,11 @@ class Run:
     @property
     def has_ended(self) -> bool:
         return self.status in ENDED
+
+    @property
+    def is_finetune(self) -> bool:
+        """Whether it is the step that trains, which alone may run on several machines."""
+        return "finetune" in f"{self.node} {self.name}".lower()
 
     @classmethod
     def parse(cls, raw: dict[str, Any]) -> Run:
@@ -108,14 +117,13 @@ class RunHistory:
             found += (self.steps(child.id) if child.is_pipeline else []) or [child]
         return found
 
-    def log(self, run_id: str, lines: int) -> list[str]:
-        """The last lines of a run's own log; empty where it wrote none."""
+    def logs(self, run_id: str, lines: int) -> Iterator[list[str]]:
+        """The last lines of a run's own log, then those of its other processes, each fetched when it is asked for."""
         files = self._arm.get(f"{self._history}/runs/{run_id}/details").get("logFiles") or {}
         names = sorted((name for name in files if name.endswith((".txt", ".log"))), key=_rank)
-        if not names:
-            return []
-        text = self._arm.text(files[names[0]])
-        return [line for line in text.splitlines() if line.strip()][-lines:]
+        for place, name in enumerate(names):
+            if place == 0 or name.startswith(_OWN_LOGS):
+                yield log_lines(self._arm.text(files[name]))[-lines:]
 
     def metrics(self, run_id: str) -> dict[str, float]:
         """The last value of every metric."""
@@ -141,13 +149,24 @@ class RunHistory:
         return f"https://{self._host}/mlflow/v2.0{self._workspace}/api/2.0/mlflow"
 
 
+def log_lines(text: str) -> list[str]:
+    """A log's lines as they stood in the end: no colours, and of a progress bar that is drawn anew its last state."""
+    drawn = (line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+    return [line for each in drawn if (line := _ESCAPES.sub("", each).rstrip())]
+
+
 def _point(raw: dict[str, Any]) -> Point:
-    return Point(int(raw.get("step") or 0), float(raw["value"]), float(raw.get("timestamp") or 0) / 1000)
+    value = raw.get("value")
+    return Point(
+        int(raw.get("step") or 0),
+        float("nan" if value is None else value),
+        float(raw.get("timestamp") or 0) / 1000,
+    )
 
 
 def _rank(name: str) -> tuple[bool, str]:
     """The user's own log first."""
-    return not name.startswith("user_logs/"), name
+    return not name.startswith(_OWN_LOGS), name
 
 
 def _message(error: Any) -> str:

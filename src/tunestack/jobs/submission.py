@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from tunestack.connect import Connection
 from tunestack.data.data_folder import DataFolder
 from tunestack.errors import GateSaidNo
 from tunestack.jobs import evaluation_step, finetune, gate, job_name, job_report, run_key, trained_model
-from tunestack.jobs import watch as watching
+from tunestack.jobs.failed_job import failure
 from tunestack.jobs.run_folder import RunFolder
-from tunestack.jobs.run_history import RunHistory
+from tunestack.jobs.run_history import ENDED, RunHistory
 from tunestack.preflight import preflight, preflight_inputs
 from tunestack.recipes.recipe import Recipe
 
@@ -54,6 +55,8 @@ def attach(connection: Connection, options: argparse.Namespace) -> cli.Result:
     history = RunHistory(connection)
     job = job_name.find(history, options.attach)
     properties = (history.job(job) or {}).get("properties") or {}
+    if options.no_wait:
+        return cli.Result(job, {"job": job, "status": properties.get("status")})
     of = str((properties.get("tags") or {}).get(gate.EVALUATES) or "")
     if gate.OUTPUT not in (properties.get("outputs") or {}):
         return job_report.watch(history, job, options)
@@ -81,12 +84,8 @@ def require(
     connection: Connection, verdict: gate.Verdict, wanted: Recipe, step: Path, recipe_file: Path | None, text: str
 ) -> None:
     """GateSaidNo unless the verdict is a pass, of the gate that the recipe asks for now. `text` goes to stdout."""
-    body = RunHistory(connection).job(verdict.job) or {"properties": {}}
-    key = str((body["properties"].get("tags") or {}).get(evaluation_step.TAG) or "")
-    now = evaluation_step.gate_key(
-        wanted.evaluation, evaluation_step.questions_hash(wanted.regression_file), run_key.step_code(step)
-    )
-    differing = evaluation_step.differences(verdict, key, now, wanted.evaluation)
+    key = _gate_of(RunHistory(connection).job(verdict.job) or {})
+    differing = evaluation_step.differences(verdict, key, _gate_now(wanted, step), wanted.evaluation)
     if differing:
         raise GateSaidNo(
             f"the verdict '{verdict.word}' on job '{verdict.evaluated}' is of another gate: {'; '.join(differing)}",
@@ -95,6 +94,16 @@ def require(
             shown=text,
         )
     verdict.require(shown=text)
+
+
+def _gate_of(job: Mapping[str, Any]) -> str:
+    """The key of the gate that a job went through, or will; empty where it does not say."""
+    return str(((job.get("properties") or {}).get("tags") or {}).get(evaluation_step.TAG) or "")
+
+
+def _gate_now(wanted: Recipe, step: Path) -> str:
+    questions = evaluation_step.questions_hash(wanted.regression_file)
+    return evaluation_step.gate_key(wanted.evaluation, questions, run_key.step_code(step))
 
 
 def _new(
@@ -118,9 +127,10 @@ def _new(
     if options.dry_run:
         return planned
     history = RunHistory(connection)
-    if history.job(plan.name) is None:
-        facts = {**finetune.facts(connection, plan), "accepted": taken_on}
-        finetune.submit(connection, plan, RunFolder(found, data.card, facts, checked))
+    facts = {**finetune.facts(connection, plan), "accepted": taken_on}
+    other = finetune.submit(connection, plan, RunFolder(found, data.card, facts, checked))
+    if other is not None:
+        return _known(connection, history, other, found, places, options)
     if options.no_wait:
         return cli.Result(plan.name, {"job": plan.name, "attempt": plan.gate["attempt"]})
     result, verdict = watched(connection, history, plan.name, options)
@@ -132,10 +142,8 @@ def _preflight_command(options: argparse.Namespace) -> str:
     """The line that shows every check of this submission."""
     words = ["scripts/preflight.py", "--recipe", str(options.recipe), "--data", str(options.data)]
     words += [word for setting in options.settings for word in ("--set", setting)]
-    for name in ("deployment", "outputs", "subscription", "resource_group", "workspace_name"):
-        if getattr(options, name):
-            words += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
-    return shlex.join(words)
+    words += ["--deployment", str(options.deployment)] if options.deployment else []
+    return shlex.join([*words, *cli.workspace_words(options)])
 
 
 def _known(
@@ -153,6 +161,8 @@ def _known(
         f"job '{name}' {'ran' if status == 'Completed' else 'runs'} this very training with this data; "
         "--again makes a new one"
     )
+    if status not in ENDED and _gate_of(job) not in ("", _gate_now(found, places.step)):
+        cli.note("its gate is another one than this recipe asks for: gate it anew with --evaluate when it has ended")
     if options.no_wait or options.dry_run:
         return cli.Result(name, {"job": name, "status": status})
     result, verdict = watched(connection, history, name, options)
@@ -172,7 +182,7 @@ def _ended_badly(
     name, status = str(job["name"]), str(job["properties"].get("status"))
     if trained_model.find(history, job) is None:
         cli.note(f"job '{name}' ran this very training and ended as {status}; --again makes a new one")
-        raise watching.failure(history, history.run(name))
+        raise failure(history, history.run(name))
     evaluation = gate.later(connection, name, job["properties"].get("tags") or {})
     if evaluation is None:
         cli.note(
@@ -180,7 +190,7 @@ def _ended_badly(
             f"gated, and nothing trained again, by: scripts/submit_finetune.py --evaluate {name} "
             f"--recipe {options.recipe}"
         )
-        raise watching.failure(history, history.run(name))
+        raise failure(history, history.run(name))
     cli.note(f"job '{name}' ran this very training, and job '{evaluation['name']}' has gated its model")
     if options.no_wait or options.dry_run:
         return cli.Result(name, {"job": name, "status": status})

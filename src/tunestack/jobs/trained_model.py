@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tunestack.errors import CloudError
+from tunestack.errors import TunestackError
 from tunestack.jobs.run_history import Run, RunHistory
 
 MODEL_OUTPUT = "trained_model"
@@ -58,7 +58,7 @@ def gate_again(history: RunHistory, run: Run) -> str:
         job = run.tags.get("evaluates") or run.id
         body = history.job(run.id) or {}
         found = job != run.id or find(history, body) is not None
-    except CloudError:
+    except TunestackError:
         return ""
     return f"scripts/submit_finetune.py --evaluate {job} (--recipe or --set: what shall be other)" if found else ""
 

@@ -7,12 +7,16 @@ run as well.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tunestack.jobs.run_history import Point
 
 TOKENS = "__azureml_ft_training_tokens"  # property of the pipeline's run: tokens of one epoch
+# What the published step logs when it goes on from a checkpoint: whose it is.
+RESUMED = "checkpoint_load_step"
+_LOSSES = ("loss", "eval_loss")
+TOLD = (*_LOSSES, RESUMED)
 # Over how many of the last points the rate is measured: few, so that a preemption or a slow start is soon forgotten.
 _RECENT = 6
 
@@ -49,7 +53,7 @@ class Training:
     steps_per_second: float | None = None
     tokens_per_second: float | None = None
     left: float | None = None
-    heard: float = 0.0
+    is_behind: bool = False  # an earlier start of the step had come further
 
     @property
     def parts(self) -> list[str]:
@@ -70,24 +74,30 @@ def read(
     latest: Mapping[str, Point], losses: Sequence[Point], dials: Dials, properties: Mapping[str, str]
 ) -> Training | None:
     """From the last point of every metric and all points of `loss`; None before anything is logged."""
-    told = [latest[name] for name in ("loss", "eval_loss") if name in latest]
+    by_time = sorted(losses, key=_when)
+    told = [*(latest[name] for name in _LOSSES if name in latest), *by_time[-1:]]
     if not told:
         return None
-    step = max(point.step for point in told)
+    resumed = latest.get(RESUMED)
+    step = max([*told, replace(resumed, step=int(resumed.value))] if resumed else told, key=_when).step
     an_epoch = _steps_of_epoch(latest)
     total = dials.max_steps or (round(dials.epochs * an_epoch) if an_epoch else None)
-    rate = _rate(losses)
+    rate = _rate(by_time)
     tokens = float(properties[TOKENS]) if properties.get(TOKENS, "").isdecimal() else None
     return Training(
         step,
         total,
-        latest["loss"].value if "loss" in latest else None,
+        by_time[-1].value if by_time else None,
         latest["eval_loss"].value if "eval_loss" in latest else None,
         rate,
         tokens / an_epoch * rate if tokens and an_epoch and rate else None,
         (total - step) / rate if total and rate and total > step else None,
-        max(point.time for point in told),
+        any(point.step > step for point in told),
     )
+
+
+def _when(point: Point) -> tuple[float, int]:
+    return point.time, point.step
 
 
 def duration(seconds: float) -> str:
@@ -106,8 +116,11 @@ def _steps_of_epoch(latest: Mapping[str, Point]) -> float | None:
     return epoch.step / epoch.value if epoch and epoch.step and epoch.value > 0 else None
 
 
-def _rate(losses: Sequence[Point]) -> float | None:
-    recent = losses[-_RECENT:]
+def _rate(by_time: Sequence[Point]) -> float | None:
+    """Steps a second, of the last points that follow one another: none from before a start from a checkpoint."""
+    recent = list(by_time[-_RECENT:])
+    back = [place for place in range(1, len(recent)) if recent[place].step <= recent[place - 1].step]
+    recent = recent[back[-1] :] if back else recent
     if len(recent) < 2 or recent[-1].time <= recent[0].time:
         return None
     return (recent[-1].step - recent[0].step) / (recent[-1].time - recent[0].time)

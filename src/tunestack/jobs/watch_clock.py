@@ -6,6 +6,7 @@ pause or a look took longer than it can have taken.
 
 from __future__ import annotations
 
+import argparse
 import random
 import time
 from collections.abc import Callable
@@ -32,6 +33,13 @@ class Waiting:
     now: Callable[[], float] = time.time
     queue_timeout: float | None = None
     chance: Callable[[], float] = random.random
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Waiting:
+        """What `--timeout` and `--queue-timeout` ask for, which are minutes."""
+        limits = (getattr(options, name, None) for name in ("timeout", "queue_timeout"))
+        running, queued = (minutes * 60 if minutes else None for minutes in limits)
+        return cls(running, queue_timeout=queued)
 
 
 class Clock:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tunestack.jobs.job_view import StepView, View
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 HEARTBEAT_SECONDS = 60.0
 _SILENCE_SECONDS = 20.0
+_TABLE_COLUMNS = 76  # in fewer the table would break the names of the steps
 
 
 class Screen(Protocol):
@@ -27,8 +30,9 @@ class Screen(Protocol):
 
 
 def screen(now: Callable[[], float]) -> Screen:
-    """The one that fits where stderr goes."""
-    return Block(now) if sys.stderr.isatty() else Lines(now)
+    """The one that fits where stderr goes; a dumb terminal cannot be drawn over."""
+    can_draw = sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+    return Block(now) if can_draw else Lines(now)
 
 
 class Lines:
@@ -67,9 +71,8 @@ class Block:
 
         self._view, self._shown = view, self._now()
         if self._live is None:
-            self._live = Live(
-                console=Console(file=sys.stderr), get_renderable=self._render, refresh_per_second=1, transient=False
-            )
+            console = Console(file=sys.stderr, markup=False, emoji=False, highlight=False)  # names are names
+            self._live = Live(console=console, get_renderable=self._render, refresh_per_second=1)
             self._live.start()
         self._live.refresh()
 
@@ -77,7 +80,7 @@ class Block:
         if self._live is None:
             print(text, file=sys.stderr, flush=True)
         else:
-            self._live.console.print(text, markup=False, highlight=False)
+            self._live.console.print(text)
 
     def close(self) -> None:
         """Leave the block as it stands, so that what follows begins on its own."""
@@ -86,27 +89,40 @@ class Block:
             self._live = None
 
     def _render(self) -> Any:
-        return block(self._view, max(self._now() - self._shown, 0.0)) if self._view else ""
+        if self._view is None or self._live is None:
+            return ""
+        return block(self._view, max(self._now() - self._shown, 0.0), self._live.console.width)
 
 
-def block(view: View, since: float = 0.0) -> Any:
-    """The look as a rich renderable; `since` is the seconds since it was taken, by which its times have grown."""
+def block(view: View, since: float = 0.0, width: int = 100) -> Any:
+    """The look as a rich renderable for so many columns; `since` is the seconds by which its times have grown."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=f"job {view.job}: {view.status}", title_justify="left", title_style="bold")
-    for column in ("step", "state", "in the queue", "running"):
-        table.add_column(column)
-    for step in view.steps:
-        queued = step.queued if step.ran is not None or step.queued is None else step.queued + since
-        ran = step.ran + since if step.is_active and step.ran is not None else step.ran
-        table.add_row(
-            step.name, step.state, "" if queued is None else duration(queued), "" if ran is None else duration(ran)
-        )
+    title = Text(f"job {view.job}: {view.status}", style="bold")
+    steps = [_grown(step, since) for step in view.steps]
+    listed = [_table(steps)] if width >= _TABLE_COLUMNS else [Text(step.sentence) for step in steps]
     below = [", ".join(view.training.parts)] if view.training else []
     below.append(", ".join(_foot(view, since)))
-    return Group(table, *(Text(each) for each in below if each))
+    return Group(title, *listed, *(Text(each) for each in below if each))
+
+
+def _grown(step: StepView, since: float) -> StepView:
+    queued = step.queued if step.ran is not None or step.queued is None else step.queued + since
+    return replace(step, queued=queued, ran=step.ran + since if step.is_active and step.ran is not None else step.ran)
+
+
+def _table(steps: Sequence[StepView]) -> Any:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("step", "state", "in the queue", "running"):
+        table.add_column(column, overflow="fold")
+    for step in steps:
+        times = ("" if seconds is None else duration(seconds) for seconds in (step.queued, step.ran))
+        table.add_row(step.name, step.state, *times)
+    return table
 
 
 def line(view: View) -> str:

@@ -15,7 +15,8 @@ from tunestack import caller, stored_files
 from tunestack.cli import note
 from tunestack.connect import Connection
 from tunestack.errors import EndedBadly, UsageError
-from tunestack.jobs import gate, job_name, trained_model, watch
+from tunestack.jobs import gate, job_name, trained_model
+from tunestack.jobs.failed_job import failure
 from tunestack.jobs.gate import Verdict
 from tunestack.jobs.run_history import ENDED, JOB_VERSION, Run, RunHistory
 from tunestack.models import evidence, evidence_store, job_evidence, lineage, weights
@@ -86,7 +87,7 @@ def plan(connection: Connection, job: str, name: str = "") -> tuple[Registration
     run = history.run(job)
     rescued = trained_model.find(history, body) if run.status in _BADLY else None
     if run.status in _BADLY and rescued is None:
-        raise watch.failure(history, run)
+        raise failure(history, run)
     if not rescued and (run.status != "Completed" or run.ended is None):
         raise EndedBadly(
             f"job '{job}' has not finished: it is in state '{run.status}'",

@@ -286,6 +286,25 @@ def test_the_gate_refuses_rows_and_models(steps: Steps, change: dict[str, str | 
     assert steps.of_log("evaluate", done.stdout + done.stderr, 1) == cause
 
 
+def test_a_gpu_that_is_too_small_for_the_gate_has_a_cause_of_its_own(steps: Steps) -> None:
+    """Each of the gate's own sentences for it, and the library's."""
+    line = "from evaluation import encoding, scoring; scoring.halved([0], {0: encoding.Encoded((1, 2), (1,), 1)})"
+    there = {**os.environ, "PYTHONPATH": str(ROOT / "pipelines" / "evaluate")}
+    done = subprocess.run([sys.executable, "-c", line], env=there, capture_output=True, text=True, check=False)
+    said = (
+        done.stderr,
+        "error: tuned_model: the GPU's memory is full with one answer of 200 tokens: set a smaller max_new_tokens",
+        "error: base_model: the weights do not fit into the memory of the GPU. Take a larger one.",
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
+    )
+    for line in said:
+        assert steps.of_log("evaluate Evaluate a tuned chat model", line, 1) == "gate-memory", line
+    (cause,) = [each for each in causes() if each.id == "gate-memory"]
+    assert "--gpu-cluster" in cause.fix
+    assert "compute.evaluate=cpu" in cause.fix
+    assert "batch_size" not in cause.fix
+
+
 # -- the machine -------------------------------------------------------------------------------------------------------
 
 
@@ -352,6 +371,7 @@ def test_what_the_runner_and_azure_say_of_machines_images_and_data(message: str,
         ),
         ("RuntimeError: DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes", "host-memory"),
         ("torch.distributed.elastic.multiprocessing.errors.ChildFailedError:", "nccl"),
+        ("OSError: [Errno 28] No space left on device: '/dev/shm/torch_12_0'", "shared-memory"),
         ("requests.exceptions.ConnectionError: Max retries exceeded with url: /x", "hub-unreachable"),
         ("bash: line 1: 12 Segmentation fault (core dumped) python train.py", "crash"),
     ],
@@ -389,6 +409,49 @@ def test_an_unknown_error_has_no_cause() -> None:
         is None
     )
     assert explain("finetune", [], "") is None
+
+
+@pytest.mark.parametrize(
+    ("step", "line"),
+    [
+        ("finetune", "[INFO] [config.py:1003:print]   zero_optimization_stage ...... 2"),
+        ("finetune", '  "zero_optimization": {"stage": 3, "stage3_gather_16bit_weights_on_model_save": true}'),
+        ("finetune", "Namespace(apply_deepspeed=True, deepspeed=None, auto_find_batch_size=False)"),
+        ("finetune", "{'lora_algo': 'peft', 'lora_target_modules': ['qkv_proj'], 'chat_special_tokens': {}}"),
+        ("preprocess", "finetune config: {'chat_special_tokens': {'response_template': '<|assistant|>'}}"),
+        ("finetune", "generation_config.json not found, the defaults are taken"),
+        ("evaluate", "UserWarning: CUDA initialization: Found no NVIDIA driver on your system."),
+        ("evaluate", "tuned_model: the GPU's memory is full; batches of 512 tokens from here on."),
+        (
+            "finetune",
+            "[local cloud] The node was preempted; the step ended, and it stands in the queue again (1 of at most 9).",
+        ),
+        ("finetune", "uses /dev/shm of 5g"),
+    ],
+)
+def test_what_a_step_says_on_its_way_is_no_cause(step: str, line: str) -> None:
+    assert explain(f"chat_completion_{step}", [line, "ValueError: something new"], "status code 1") is None
+
+
+def test_a_warning_that_a_step_has_outlived_is_no_cause() -> None:
+    before = ["Metrics cannot be recorded: Connection refused"]
+    new = ["Traceback (most recent call last):", "ValueError: something new"]
+    assert explain("finetune", [*before, *new], "status code 1") is None
+    assert explain("finetune", [*before, *["step"] * 20, "something new"], "status code 1") is None
+    (refused,) = [cause for cause in causes() if cause.id == "hub-unreachable"]
+    assert explain("finetune", [new[0], *before, *new], "status code 1") is refused
+
+
+def test_the_first_process_that_failed_is_the_cause_and_not_those_that_lost_it() -> None:
+    lines = [
+        "Traceback (most recent call last):",
+        "torch.OutOfMemoryError: CUDA out of memory.",
+        "Traceback (most recent call last):",
+        "torch.distributed.elastic.multiprocessing.errors.ChildFailedError:",
+    ]
+    found = explain("finetune", lines, "status code 1")
+    assert found
+    assert found.id == "gpu-memory"
 
 
 def test_the_newest_line_of_the_log_counts_more_than_an_older_one() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tunestack.jobs.failed_job import failure
 from tunestack.jobs.run_history import Run
-from tunestack.jobs.watch import failure
 from tunestack.recipes import recipe
 
 ROOT = Path(__file__).parents[3]
@@ -34,8 +34,8 @@ def test_the_failure_on_the_page_is_what_is_said_of_one() -> None:
         def steps(self, job: str) -> list[Run]:
             return [Run("a", "chat_completion_datapreprocess", "Failed", error=message)]
 
-        def log(self, run: str, lines: int) -> list[str]:
-            return [f"UserError: {message}"]
+        def logs(self, run: str, lines: int) -> list[list[str]]:
+            return [[f"UserError: {message}"]]
 
     said = failure(History(), Run("chat-5f2c", "chat", "Failed"))  # type: ignore[arg-type]
     shown = [f"  | {line}" for line in said.details] + [f"error: {problem}" for problem in said.problems]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tunestack.jobs import evaluation_step, run_key
@@ -31,7 +33,7 @@ def key(data_hash="d", model="m", component="c", **changes):
         {"budget": 3},
         {"evaluation": {"min_gain": 0.5, "max_rows": 3, "seed": 9}},
         {"compute": {**CONTENT["compute"], "evaluate": "cpu", "preprocess": "gpu"}},
-        {"data": {"source": "elsewhere.jsonl", "percent": 9}, "folder": "/elsewhere"},
+        {"data": {"source": "elsewhere.jsonl", "percent": 9}, "folder": Path("/elsewhere")},
         {"training": {"learning_rate": 0.001, "seed": 1, "max_steps": None}},
         {"training": {"learning_rate": 1e-3}, "optimization": {"seed": "1"}},
     ],

@@ -10,9 +10,9 @@ import pytest
 
 from tunestack.errors import CloudError
 from tunestack.jobs import finetune, trained_model
+from tunestack.jobs.failed_job import failure
 from tunestack.jobs.run_history import Run
 from tunestack.jobs.trained_model import TrainedModel
-from tunestack.jobs.watch import failure
 
 ENDED = datetime(2026, 8, 1, 12, 30, 15, tzinfo=UTC)
 PLACE = "azureml://datastores/workspaceblobstore/paths/tunestack/job/trained_model/"
@@ -35,8 +35,8 @@ class History:
     def steps(self, name: str) -> list[Run]:
         return list(self._children)
 
-    def log(self, name: str, lines: int) -> list[str]:
-        return [self._message]
+    def logs(self, name: str, lines: int) -> list[list[str]]:
+        return [[self._message]]
 
 
 def find(*children: Run, uri: str = PLACE) -> TrainedModel | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -11,8 +12,10 @@ import pytest
 
 from tunestack.errors import CloudError, EndedBadly, Interrupted, NotConfigured
 from tunestack.jobs import watch as watching
+from tunestack.jobs.failed_job import failure
 from tunestack.jobs.run_history import Point, Run
-from tunestack.jobs.watch import Waiting, failure, follow
+from tunestack.jobs.watch import follow
+from tunestack.jobs.watch_clock import Waiting
 
 START = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -59,8 +62,11 @@ class History:
     def _points(self) -> Any:
         return self._metrics(self.looks) if callable(self._metrics) else dict(self._metrics)
 
-    def log(self, name: str, lines: int) -> Any:
-        return self._lines[-lines:]
+    def logs(self, name: str, lines: int) -> Any:
+        return [self._lines[-lines:]]
+
+    def asking_once(self) -> Any:
+        return self
 
 
 class Time:
@@ -139,6 +145,23 @@ def test_what_is_only_shown_does_not_hold_up_the_watch() -> None:
     run, time = watch(History("Running", "Running", "Completed", steps=refused, metrics=refused))
     assert run.status == "Completed"
     assert len(time.pauses) == 2
+
+
+def test_what_is_only_shown_is_asked_for_again_no_sooner_than_the_cloud_wants() -> None:
+    def throttled(look: int) -> Any:
+        busy = CloudError("too many requests", status=429)
+        busy.retry_after = 40
+        raise busy
+
+    _, time = watch(History("Running", "Running", "Completed", metrics=throttled))
+    assert time.pauses == [40, 40]
+
+
+def test_a_credential_that_stays_away_is_said_with_the_way_back(capsys: pytest.CaptureFixture[str]) -> None:
+    lost = NotConfigured("no credential was accepted", fix="Log in with: az login")
+    with pytest.raises(NotConfigured, match=r"out of reach for 10 min; it goes on.*az login; then watch it .*attach"):
+        watch(History("Running", lost))
+    assert "trying again: no credential was accepted. Log in with: az login" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 501])
@@ -244,6 +267,53 @@ def test_a_preempted_step_stands_in_the_queue_again_and_that_is_said(capsys: pyt
     assert "finetune preempted, in the queue again" in said
 
 
+def restarted(look: int) -> dict[str, list[Point]]:
+    """Up to step 60, and from the fourth look on again from step 10: the service's last point is still that of 60."""
+    first = [Point(step, 3 - step / 100, START.timestamp() + step / 2) for step in range(10, 61, 10)]
+    again = {
+        step: Point(step, 3 - step / 100, START.timestamp() + 100 + step) for step in range(10, 10 * (look - 2), 10)
+    }
+    return {"loss": [again.get(point.step, point) for point in first], "epoch": [Point(60, 1.2, 0)]}
+
+
+def test_a_step_that_starts_over_is_shown_where_it_stands_now(capsys: pytest.CaptureFixture[str]) -> None:
+    def steps(look: int) -> list[Run]:
+        return [DONE, replace(TUNE, status="Queued" if look == 3 else "Running")]
+
+    history = History(*["Running"] * 6, "Completed", steps=steps, metrics=restarted)
+    watch(history, time=Time(**{f"at{pause}": 60.0 for pause in range(1, 7)}))
+    shown = re.findall(r"; step (\d+) of 100, loss ([\d.]+)(?:, ([\d.]+) steps/s)?", capsys.readouterr().err)
+    assert shown[0] == ("60", "2.400", "2"), shown
+    assert shown[-1] == ("40", "2.600", "1"), "from the points of the second start alone"
+
+
+def test_a_step_that_went_on_from_a_checkpoint_stands_there_before_it_logs_anything() -> None:
+    from tunestack.jobs.training_progress import RESUMED, Dials, read
+
+    losses = restarted(0)["loss"]
+    latest = {"loss": losses[-1], RESUMED: Point(0, 50.0, START.timestamp() + 100)}
+    training = read(latest, losses, Dials(100), {})
+    assert training
+    assert (training.step, training.is_behind) == (50, True)
+
+
+def test_no_time_is_left_of_a_fine_tune_that_is_over(capsys: pytest.CaptureFixture[str]) -> None:
+    over = replace(TUNE, status="Completed", ended=at(-5))
+    watch(History("Running", "Completed", steps=[DONE, over, replace(LATER, status="Running")], metrics=metrics))
+    said = capsys.readouterr().err
+    assert "step 20 of 100, loss 2.800" in said
+    assert "left" not in said
+    assert "steps/s" not in said
+
+
+def test_a_loss_that_is_logged_without_its_step_is_shown_anew(capsys: pytest.CaptureFixture[str]) -> None:
+    def unstepped(look: int) -> dict[str, list[Point]]:
+        return {"loss": [Point(0, 3.0 - look, START.timestamp() + look)]}
+
+    watch(History("Running", "Finalizing", "Completed", steps=[TUNE], metrics=unstepped))
+    assert re.findall("loss ([-.0-9]+)", capsys.readouterr().err) == ["2.000", "1.000", "0.000"]
+
+
 def test_tokens_a_second_are_said_where_the_pipeline_knows_its_tokens() -> None:
     from tunestack.jobs.training_progress import TOKENS, Dials, read
 
@@ -293,10 +363,36 @@ def test_the_block_on_a_terminal_shows_every_step_with_its_times() -> None:
     shown = console.export_text()
     assert "finetune" in shown
     assert "35 s" in shown
-    assert "waits for the step before" in shown
+    assert re.search(r"convert +waits", shown)
     assert "step 20 of 100, loss 2.800, 2 steps/s, about 40 s of it left" in shown
     assert "1 min 20 s watched, about 0.50 $ so far (without 'serverless', whose price is not known)" in shown
     assert "heard 5 s ago" in shown
+
+
+def test_a_narrow_terminal_gets_a_line_a_step_with_whole_names() -> None:
+    from rich.console import Console
+
+    from tunestack.jobs.job_view import View, step_views
+    from tunestack.jobs.watch_screen import block
+
+    steps = [replace(TUNE, name="chat_completion_finetune [v2]"), replace(LATER, name="ft_nlp_model_converter")]
+    view = View("job", "Running", 75, step_views(steps, START))
+    for width in (76, 60):
+        console = Console(width=width, record=True, markup=False, file=open("/dev/null", "w"))  # noqa: SIM115
+        console.print(block(view, width=width))
+        shown = console.export_text()
+        assert "chat_completion_finetune [v2] " in shown
+        assert "ft_nlp_model_converter " in shown
+        assert ("Running (30 s" in shown) == (width == 60)
+
+
+def test_a_terminal_that_cannot_be_drawn_over_gets_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "dumb")
+    watch(History("Running", "Completed"))
+    assert capsys.readouterr().err.startswith("00:00  job job: Running; 0 of 1")
 
 
 def test_a_terminal_gets_one_block_and_what_is_said_stands_above_it(
@@ -337,10 +433,51 @@ def test_an_unknown_error_shows_the_log_and_says_that_its_cause_is_not_known() -
 
 def test_a_log_that_cannot_be_read_does_not_hide_the_failure() -> None:
     history = History("Failed", steps=[FAILED])
-    history.log = lambda name, lines: (_ for _ in ()).throw(CloudError("forbidden", status=403))  # type: ignore[method-assign]
+    history.logs = lambda name, lines: (_ for _ in ()).throw(CloudError("forbidden", status=403))  # type: ignore[method-assign]
     found = failure(history, Run("job", "job", "Failed"))
     assert "its log cannot be read: forbidden" in found.problems
     assert found.problems[-1] == "the cause is known: the learning rate is not above zero"
+
+
+def test_one_refusal_after_the_end_does_not_hide_the_failure() -> None:
+    """The watch asks once and comes back; what explains a failure is asked for with the retries of the client."""
+    history = History("Failed", steps=[FAILED], lines=["what the step said"])
+
+    class Once(History):
+        def steps(self, name: str) -> Any:
+            raise CloudError("not now", status=503)
+
+        logs = steps  # type: ignore[assignment]
+
+    history.asking_once = lambda: Once("Failed")  # type: ignore[method-assign]
+    with pytest.raises(EndedBadly, match="its step 'chat_completion_finetune' failed") as caught:
+        watch(history)
+    assert caught.value.details == ("what the step said",)
+
+
+def test_steps_that_cannot_be_read_do_not_hide_the_failure() -> None:
+    history = History("Failed")
+    history.steps = lambda name: (_ for _ in ()).throw(CloudError("not now", status=503))  # type: ignore[method-assign]
+    found = failure(history, Run("job", "job", "Failed", error="GPU has not enough memory"))
+    assert found.problems[0] == "job 'job' ended as Failed: GPU has not enough memory"
+    assert "its steps cannot be read: not now" in found.problems
+    assert found.problems[-1].startswith("the cause is known")
+
+
+def test_the_cause_is_found_in_the_log_of_the_process_that_had_it() -> None:
+    history = History("Failed", steps=[replace(FAILED, error="status code 1")])
+    other = ["Traceback (most recent call last):", "torch.OutOfMemoryError: CUDA out of memory."]
+    first = ["Traceback (most recent call last):", "torch.distributed.DistBackendError: NCCL error"]
+    history.logs = lambda name, lines: [first, ["nothing"], other]  # type: ignore[method-assign]
+    found = failure(history, Run("job", "job", "Failed"))
+    assert "do not fit into the GPU's memory" in found.problems[-1]
+    assert found.details == tuple(other)
+
+
+def test_a_job_that_does_not_respond_may_still_cost_and_is_not_bought_again() -> None:
+    found = failure(History("NotResponding", steps=[TUNE]), Run("job", "job", "NotResponding"))
+    assert "--attach job, or end it with --cancel job" in found.fix
+    assert "--again" not in found.fix
 
 
 def test_a_cancelled_job_ended_badly_and_no_cause_is_looked_for() -> None:
