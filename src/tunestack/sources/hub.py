@@ -166,5 +166,5 @@ def unknown(what: str, value: str, name: str, known: list[str]) -> UsageError:
     """A subset that a data set does not have."""
     return UsageError(
         f"data set '{name}' has no {what} '{value}'{did_you_mean(value, known)}",
-        fix=f"Its {what}s are {', '.join(known)}" if known and len(known) > 12 else "",
+        fix=f"Its {what}s are {', '.join(known[:20])}{', …' if len(known) > 20 else ''}" if len(known) > 12 else "",
     )

@@ -5,13 +5,15 @@ Parquet is read by row groups, from the data set itself or from the hub's own co
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from tunestack.errors import UsageError
+from tunestack.errors import CloudError, UsageError
 from tunestack.sources import arrow_rows, data_file, hub, hub_layout
 from tunestack.sources.chunks import Chunk
 from tunestack.sources.data_file import DataFile
@@ -91,7 +93,7 @@ class HubSplit:
 
     @property
     def read(self) -> int:
-        return sum(file.fetched for file in self._ranged.values())
+        return sum(file.fetched for file in list(self._ranged.values()))  # a bar looks while files are opened
 
     @property
     def size(self) -> int:
@@ -105,29 +107,44 @@ class HubSplit:
 
     def chunks(self, parts: Sequence[Part] | None) -> Iterator[Chunk]:
         wanted = parts if parts is not None else [Part(at, rows) for at, rows in enumerate(self.sizes())]
-        columns = self._columns
+        columns, stopped = self._columns, threading.Event()
         with ThreadPoolExecutor(_AHEAD, "fetch") as pool:
             coming: list[Future[None]] = []
             try:
                 for at, part in enumerate(wanted):
                     for ahead in wanted[len(coming) : at + _AHEAD]:
-                        coming.append(pool.submit(self._fetch, ahead, columns))
+                        coming.append(pool.submit(self._fetch, ahead, columns, stopped))
                     coming[at].result()
                     file, group, _ = self._groups[part.group]
                     where = f"hub:{self.repository.name} {file} row"
                     rows = arrow_rows.of_parquet(self._opened[file], where, columns, [group], part.rows)
-                    yield from first(rows, part.rows)
+                    with self._readable(file):
+                        yield from first(rows, part.rows)
             finally:
+                stopped.set()  # or Ctrl-C would wait for four whole row groups
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def close(self) -> None:
         for file in self._ranged.values():
             file.close()
 
-    def _fetch(self, part: Part, columns: Sequence[str]) -> None:
+    @contextmanager
+    def _readable(self, file: str) -> Iterator[None]:
+        import pyarrow
+
+        try:
+            yield
+        except (pyarrow.ArrowException, OSError) as error:
+            self._ranged[file].forget()
+            raise CloudError(
+                f"{self._shown(file)} cannot be read: {' '.join(str(error).split())[:200]}",
+                fix="Run this again: the file is fetched anew",
+            ) from error
+
+    def _fetch(self, part: Part, columns: Sequence[str], stopped: threading.Event) -> None:
         file, group, _ = self._groups[part.group]
         found = self._opened[file].metadata.row_group(group)
-        self._ranged[file].need(arrow_rows.ranges(found, columns, part.rows))
+        self._ranged[file].need(arrow_rows.ranges(found, columns, part.rows), lambda: not stopped.is_set())
 
     @cached_property
     def _opened(self) -> Mapping[str, Any]:

@@ -41,12 +41,18 @@ class RangedFile:
             raise self._unwritable(error) from error
         self.closed = False
 
-    def need(self, ranges: Iterable[tuple[int, int]]) -> None:
-        """Fetch what of these ranges is not here, in pieces; each piece is kept as it comes."""
+    def need(self, ranges: Iterable[tuple[int, int]], is_wanted: Callable[[], bool] = lambda: True) -> None:
+        """Fetch what of these ranges is not here, in pieces; each piece is kept as it comes, the last one wanted."""
         for start, end in ranges:
             for gap_start, gap_end in self._gaps(start, min(end, self.size)):
                 for at in range(gap_start, gap_end, PIECE):
+                    if not is_wanted():
+                        return
                     self._keep(at, min(at + PIECE, gap_end))
+
+    def forget(self) -> None:
+        """What is here is not what it should be: the next run fetches it anew."""
+        self._journal.unlink(missing_ok=True)
 
     def read(self, count: int = -1) -> bytes:
         end = self.size if count is None or count < 0 else min(self._at + count, self.size)
@@ -98,7 +104,7 @@ class RangedFile:
     def _keep(self, start: int, end: int) -> None:
         content = self._fetch(start, end)
         try:
-            os.pwrite(self._file, content, start)
+            self._write(content, start)
             with self._journal.open("a") as journal:
                 journal.write(f"{start} {end}\n")
         except OSError as error:
@@ -106,6 +112,13 @@ class RangedFile:
         with self._lock:
             self.fetched += end - start
             self._add(start, end)
+
+    def _write(self, content: bytes, at: int) -> None:
+        """All of it: when the disk becomes full, the system writes the beginning and calls that no error."""
+        left = memoryview(content)
+        while left:
+            written = os.pwrite(self._file, left, at)
+            left, at = left[written:], at + written
 
     def _unwritable(self, error: OSError) -> CloudError:
         return CloudError(

@@ -325,14 +325,16 @@ def test_a_file_that_is_not_the_one_that_was_listed_is_an_error(served, big, mon
 
 
 def test_a_disk_that_is_full_in_the_middle_keeps_what_came_and_goes_on_later(served, big, monkeypatch):
+    """As the system does it: it writes what there is room for and says how much that was, then refuses."""
     served.add(NAME, big, card=CARD)
-    write, left = os.pwrite, [10]
+    write, left = os.pwrite, [2_000_000]
 
-    def full(*arguments):
-        left[0] -= 1
-        if left[0] < 0:
+    def full(file, content, at):
+        if not left[0]:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return write(*arguments)
+        written = write(file, bytes(content)[: left[0]], at)
+        left[0] -= written
+        return written
 
     monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(CloudError, match=r"cannot be written: No space left on device.*run this again"):
@@ -340,10 +342,27 @@ def test_a_disk_that_is_full_in_the_middle_keeps_what_came_and_goes_on_later(ser
             prompts(tables)
     monkeypatch.setattr(os, "pwrite", write)
     with sources.open(data(100)) as again:
-        assert len(prompts(again)) == 6000
+        assert prompts(again) == [f"train_sft {row}" for row in range(6000)]
         assert again.bytes_read + tables.bytes_read <= sum(
             len(body) for name, body in big.items() if "train_sft" in name
         )
+
+
+def test_what_was_fetched_and_is_not_what_it_was_is_fetched_anew(served, big, tmp_path):
+    served.add(NAME, big, card=CARD)
+    served.break_after = 5 + 20
+    with pytest.raises(CloudError), sources.open(data(100)) as tables:
+        prompts(tables)
+    served.break_after = None
+    (kept,) = (tmp_path / "cache" / "downloads").glob("*/*train_sft-00000*.parquet")
+    with kept.open("r+b") as spoiled:
+        spoiled.seek(4)
+        spoiled.write(bytes(400_000))
+    with pytest.raises(CloudError, match=r"cannot be read.*Run this again: the file is fetched anew"):
+        with sources.open(data(100)) as tables:
+            prompts(tables)
+    with sources.open(data(100)) as again:
+        assert prompts(again) == [f"train_sft {row}" for row in range(6000)]
 
 
 def test_two_runs_at_once_do_not_share_what_they_fetch(served, big, tmp_path):

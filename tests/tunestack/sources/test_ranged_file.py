@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 from hypothesis import given, settings
@@ -72,6 +73,28 @@ def test_a_file_of_another_size_is_begun_anew(tmp_path):
     assert other.read() == bytes(10)
     assert other.fetched == 10
     other.close()
+
+
+def test_a_piece_that_the_disk_takes_in_parts_is_whole_for_the_next_run(tmp_path, monkeypatch):
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, content, at: write(file, bytes(content)[:100], at))
+    first = opened(tmp_path, [])
+    read(first, [(0, 1000)])
+    first.close()
+    fetched: list[tuple[int, int]] = []
+    again = opened(tmp_path, fetched)
+    read(again, [(0, 1000)])
+    again.close()
+    assert not fetched
+
+
+def test_what_is_wanted_no_more_is_not_fetched_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("tunestack.sources.ranged_file.PIECE", 64)
+    fetched: list[tuple[int, int]] = []
+    file = opened(tmp_path, fetched)
+    file.need([(0, 1000)], lambda: len(fetched) < 3)
+    file.close()
+    assert len(fetched) == 3
 
 
 def test_no_request_asks_for_more_than_a_piece(tmp_path, monkeypatch):
