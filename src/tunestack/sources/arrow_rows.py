@@ -5,13 +5,17 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from tunestack.errors import UsageError
+from tunestack.sources.batches import Bad
 from tunestack.sources.chunks import BYTES, ROWS, Chunk
 from tunestack.sources.data_file import DataFile
 from tunestack.sources.ranged_file import RangedFile
 
+NOT_UTF8 = "holds text that is not UTF-8"
+_BUFFER = 2**20
 Wanted = Callable[[Sequence[str], str], Sequence[str]]
 
 
@@ -19,8 +23,9 @@ def parquet(file: DataFile, wanted: Wanted, groups: Iterable[int] | None = None)
     """The rows of a Parquet file, or of some of its row groups; `wanted` picks from the columns that it has."""
     with _opened(file, "Parquet") as opened:
         columns = list(wanted(opened.schema_arrow.names, file.shown))
-        yield from of_parquet(opened, f"{file.shown} row", columns, groups)
-        file.read += file.size
+        for group in range(opened.metadata.num_row_groups) if groups is None else groups:
+            yield from of_parquet(opened, f"{file.shown} row", columns, [group])
+            file.read += sum(end - start for start, end in ranges(opened.metadata.row_group(group), columns))
         file.check_unchanged()
 
 
@@ -36,7 +41,7 @@ def of_parquet(
         at = begins[group]
         rows = min(_rows(begins[group + 1] - at, opened.metadata.row_group(group).total_byte_size), max(wanted, 1))
         for batch in opened.iter_batches(batch_size=rows, row_groups=[group], columns=columns, use_threads=False):
-            yield Chunk(where, range(at, at + batch.num_rows), table=batch)
+            yield _decoded(Chunk(where, range(at, at + batch.num_rows)), batch)
             at += batch.num_rows
 
 
@@ -62,8 +67,8 @@ def open_parquet(content: RangedFile, where: str) -> Any:
         raise UsageError(f"{where} is not Parquet: {' '.join(str(error).split())[:200]}") from error
 
 
-def ranges(group: Any, columns: Sequence[str], rows: int) -> list[tuple[int, int]]:
-    """Where the first rows of some columns of a row group lie in the file, as start and end; neighbours are one.
+def ranges(group: Any, columns: Sequence[str], rows: int | None = None) -> list[tuple[int, int]]:
+    """Where the rows, or the first ones, of some columns of a row group lie, as start and end; neighbours are one.
 
     Of a part of the rows it is their share of the bytes: about right, what is missing is fetched when it is read.
     """
@@ -75,7 +80,8 @@ def ranges(group: Any, columns: Sequence[str], rows: int) -> list[tuple[int, int
         start = chunk.data_page_offset
         if chunk.has_dictionary_page and chunk.dictionary_page_offset:
             start = min(start, chunk.dictionary_page_offset)
-        found.append((start, start + chunk.total_compressed_size * rows // max(group.num_rows, 1)))
+        size = chunk.total_compressed_size
+        found.append((start, start + (size if rows is None else size * rows // max(group.num_rows, 1))))
     joined: list[tuple[int, int]] = []
     for start, end in sorted(found):
         if joined and start <= joined[-1][1]:
@@ -101,7 +107,7 @@ def arrow(file: DataFile, wanted: Wanted) -> Iterator[Chunk]:
             rows = _rows(batch.num_rows, batch.nbytes)
             for start in range(0, batch.num_rows, rows):
                 part = batch.slice(start, rows).select(columns)
-                yield Chunk(f"{file.shown} row", range(at, at + part.num_rows), table=part)
+                yield _decoded(Chunk(f"{file.shown} row", range(at, at + part.num_rows)), part)
                 at += part.num_rows
         file.read += file.size
         file.check_unchanged()
@@ -111,6 +117,26 @@ def arrow_rows(file: DataFile) -> int:
     """Rows of an Arrow file."""
     with _opened(file, "Arrow") as opened:
         return sum(batch.num_rows for batch in _batches(opened))
+
+
+def _decoded(rows: Chunk, table: Any) -> Chunk:
+    """The rows of a table whose text is UTF-8, which Arrow does not look at when it reads; the others are bad ones."""
+    if _is_utf8(table):
+        return replace(rows, table=table)
+    good = [index for index in range(len(rows.numbers)) if _is_utf8(table.take([index]))]
+    numbers = [rows.numbers[index] for index in good]
+    bad = [Bad(f"{rows.where} {number}", NOT_UTF8, "") for number in sorted(set(rows.numbers) - set(numbers))]
+    return Chunk(rows.where, numbers, (), table.take(good), bad)
+
+
+def _is_utf8(table: Any) -> bool:
+    import pyarrow
+
+    try:
+        table.validate(full=True)
+    except pyarrow.ArrowInvalid:
+        return False
+    return True
 
 
 def _rows(rows: int, size: int) -> int:
@@ -132,10 +158,11 @@ def _opened(file: DataFile, what: str) -> Iterator[Any]:
 
     file.check_unchanged()
     try:
-        with pyarrow.memory_map(str(file.path)) as content:
+        # Not mapped into memory: a file that becomes shorter would end the process without a word (SIGBUS).
+        with pyarrow.OSFile(str(file.path)) as content:
             if what == "Parquet":
                 # Column chunks are read as they are decoded, so that a large row group is not held whole.
-                yield pq.ParquetFile(content, pre_buffer=False)
+                yield pq.ParquetFile(content, pre_buffer=False, buffer_size=_BUFFER)
             else:
                 is_file = content.read(6) == b"ARROW1"
                 content.seek(0)

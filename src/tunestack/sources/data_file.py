@@ -123,7 +123,8 @@ class DataFile:
             raise UsageError(
                 f"{self.shown} line {line} is not UTF-8: byte 0x{block.text[error.start]:02X} "
                 f"at byte {block.at + error.start + 1:,}{' of the plain text' if self.compression else ''}",
-                fix=f"If it is Latin-1, convert it with: iconv -f LATIN1 -t UTF-8 '{self.path}'",
+                fix="If some lines are in another encoding, mend those; if all of it is Latin-1, convert it with: "
+                f"iconv -f LATIN1 -t UTF-8 '{self.path}'",
             ) from error
 
     def check_unchanged(self) -> None:

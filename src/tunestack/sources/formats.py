@@ -61,7 +61,7 @@ _ABSENT = object()
 
 
 class Unmapped(ValueError):
-    """Why one row gives no messages."""
+    """Why one row gives no messages: one of few reasons, and behind a colon what is this row's alone."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Format:
         values = {key: _value(raw, path) for key, path in self.paths.items()}
         for key, value in values.items():
             if value is _ABSENT and key not in self.optional:
-                raise Unmapped(f"has no '{self.paths[key]}'; found {_names(raw)}")
+                raise Unmapped(f"has no '{self.paths[key]}': found {_names(raw)}")
         messages = self._messages(values)
         given = values.get("prompt") if self.role else None
         prompt = given if isinstance(given, str) and given else first_question(messages)
@@ -199,7 +199,7 @@ class Format:
                     f"turn {number} {self._lacking(turn)}"
                 )
             if speakers is not None and role not in speakers:
-                raise Unmapped(f"has a turn by '{role}' in '{path}'{did_you_mean(role, speakers)}")
+                raise Unmapped(f"has a turn by an unknown speaker in '{path}': '{role}'{did_you_mean(role, speakers)}")
             turns.append((content, role if speakers is None else speakers[role]))
         return turns
 

@@ -146,9 +146,14 @@ def _value(text: _Text, decoder: json.JSONDecoder) -> Any:
         try:
             value, end = decoder.raw_decode(text.buffer, text.at)
         except json.JSONDecodeError as error:
-            # Cut off by the end of the buffer, or wrong: only more text can tell.
-            if len(text.buffer) - text.at > LONGEST or not text.more():
+            # Cut off by the end of the buffer, or wrong: only more text can tell, twice as much each time.
+            wanted = 2 * (len(text.buffer) - text.at)
+            if wanted > 2 * LONGEST:
+                raise text.fault(f"a value is longer than {LONGEST // 2**20} MiB; rows stand in an array") from error
+            if not text.more():
                 raise text.fault(error.msg, min(error.pos, len(text.buffer))) from error
+            while len(text.buffer) < wanted and text.more():
+                pass
             continue
         except RecursionError as error:
             raise text.fault("it is nested too deeply") from error

@@ -6,7 +6,7 @@ A `Split` is what a hub data set, a folder and a package have in common; `Tables
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tunestack.recipes.recipe import Data
 
 _LOOKED_AT = 20
+# Rows of which none can be read before a file is taken for one of another format, and names that a sentence lists.
+_NONE_OF, _NAMED = 10, 12
 SOME: tuple[Role, ...] = ("train", "test", "sample")
 
 
@@ -73,6 +75,12 @@ class Tables:
         self.roles: Sequence[Role] = tuple(self._played)
         self._splits = [split for played in self._played.values() for split in played]
         self.bytes_total = sum(split.size for split in self._splits)  # looks at each file that will be read
+        whole = [split.name for split in self._splits if data.sampling == "row_groups" and split.sizes() is None]
+        if whole:
+            raise UsageError(
+                f"sampling 'row_groups' needs Parquet; split '{whole[0]}' of {source} has no row groups",
+                fix="Use sampling: head or rows",
+            )
         if data.sampling == "rows" and data.percent < 100:
             self.notes.append(f"sampling 'rows' reads all of {source} to choose {data.percent:g} % of its rows")
 
@@ -85,7 +93,7 @@ class Tables:
         expected: dict[Role, int | None] = {}
         for role, played in self._played.items():
             if self._data.percent < 100 or all(split.sizes() is not None for split in played):
-                expected[role] = sum(sampling.share(self._count(split), self._data.percent) for split in played)
+                expected[role] = sampling.share(sum(map(self._count, played)), self._data.percent)
             else:
                 expected[role] = None
         return expected
@@ -95,15 +103,17 @@ class Tables:
         return sum(split.read for split in self._splits)
 
     def batches(self, role: Role) -> Iterator[Batch]:
+        before = 0
         for split in self._played[role]:
             seen: set[str] = set()
-            for chunk in self._chosen(split):
+            begin, before = before, before + (self._count(split) if self._data.percent < 100 else 0)
+            for chunk in self._chosen(split, begin):
                 if not chunk.rows:
                     continue
                 if not seen:
                     self._note_unread(split, chunk)
                 batch = chunks.batch(chunk, self._format)
-                if batch.where not in seen and not batch.table.num_rows:
+                if batch.where not in seen and not batch.table.num_rows and batch.rows >= _NONE_OF:
                     first = batch.bad[0]
                     raise UsageError(
                         f"{first.place} {first.reason}",
@@ -129,17 +139,14 @@ class Tables:
         if keys and note not in self.notes:
             self.notes.append(note)
 
-    def _chosen(self, split: Split) -> Iterator[Chunk]:
+    def _chosen(self, split: Split, begin: int) -> Iterator[Chunk]:
+        """The rows to take of a split, which has so many rows of its pool before it."""
         data, sizes = self._data, split.sizes()
-        if data.sampling == "row_groups" and sizes is None:
-            raise UsageError(
-                f"sampling 'row_groups' needs Parquet; split '{split.name}' of {self.source} has no row groups",
-                fix="Use sampling: head or rows",
-            )
         if data.percent == 100:
             return split.chunks(None)
         total = self._count(split)
-        rows = sampling.share(total, data.percent)
+        # By the share of the pool: of many small files, rounding each would take far more.
+        rows = sampling.share(begin + total, data.percent) - sampling.share(begin, data.percent)
         seed = f"{data.seed} {split.name}"
         if data.sampling == "rows":
             return sampling.single(split.chunks(None), total, rows, seed)
@@ -174,14 +181,14 @@ def _played(data: Data, source: str, found: Mapping[str, Split], notes: list[str
             if split not in found
         ]
         if problems:
-            raise UsageError(*problems, fix=f"Its splits are {', '.join(found)}")
+            raise UsageError(*problems, fix=f"Its splits are {_listed(found)}")
         return {role: [found[split]] for role, split in roles.items()}
     ours: dict[Role, Sequence[Split]]
     if "train" in found and "test" in found:
         ours = {role: [found[role]] for role in SOME if role in found}
         left = [split for split in found if split not in SOME]
         if left:
-            notes.append(f"'{source}' has also {', '.join(left)}, which no role was given to and which are not read")
+            notes.append(f"'{source}' has also {_listed(left)}, which no role was given to and which are not read")
         return ours
     words = {role: [split for split in found if role in re.split(r"[^a-z]+", split.lower())] for role in SOME}
     if all(len(words[role]) == 1 for role in ("train", "test")) and words["train"] != words["test"]:
@@ -191,10 +198,15 @@ def _played(data: Data, source: str, found: Mapping[str, Split], notes: list[str
         return ours
     if len(found) > 1:
         notes.append(
-            f"'{source}' has no splits named train and test: {', '.join(found)} are read as one and cut by the hash of "
+            f"'{source}' has no splits named train and test: {_listed(found)} are read as one and cut by the hash of "
             "each row's question; data.splits names others"
         )
     return {POOL: list(found.values())}
+
+
+def _listed(names: Iterable[str]) -> str:
+    found = list(names)
+    return ", ".join(found[:_NAMED]) + (f" and {len(found) - _NAMED} more" if len(found) > _NAMED else "")
 
 
 def _known(split: str, found: Mapping[str, Split]) -> str:

@@ -26,7 +26,7 @@ def test_questions_of_signs_alone_differ():
     ("name", "text", "said"),
     [
         ("a.jsonl", '{"messages": []}\nnot json\n', "'{file}' line 2 is not JSON"),
-        ("a.jsonl", '{"text": "x"}\n', "'{file}' line 1 has no 'messages'; found 'text'"),
+        ("a.jsonl", '{"text": "x"}\n', "'{file}' line 1 has no 'messages': found 'text'"),
         ("a.jsonl", '{"messages": "x"}\n', "'messages' that are not JSON"),
         ("a.jsonl", '{"messages": [{"role": "user"}]}\n', "not a list of role and content"),
         ("a.jsonl", "[1]\n", "is not an object"),

@@ -144,15 +144,19 @@ def test_a_slice_of_a_larger_batch_is_mapped_as_itself():
     ("name", "row", "said"),
     [
         ("messages", [1], "is not an object with columns"),
-        ("messages", {"text": "x"}, "has no 'messages'; found 'text'"),
+        ("messages", {"text": "x"}, "has no 'messages': found 'text'"),
         ("messages", {"messages": "x"}, "has 'messages' that are not JSON"),
         ("messages", {"messages": {"role": "user"}}, "has 'messages' that are not a list of role and content"),
         ("messages", {"messages": [{"role": "user"}]}, "turn 1 has no text in 'content'"),
         ("messages", {"messages": [{"role": "user", "content": "half \ud800"}]}, "half a character"),
         ("messages", {"messages": [Q, {"role": "assistant", "content": "half \ud800"}]}, "half a character"),
-        ("sharegpt", {"conversations": [{"from": "tool", "value": "x"}]}, "has a turn by 'tool' in 'conversations'"),
+        (
+            "sharegpt",
+            {"conversations": [{"from": "tool", "value": "x"}]},
+            "by an unknown speaker in 'conversations': 'tool'",
+        ),
         ("sharegpt", {"conversations": [{"from": "humen", "value": "x"}]}, "did you mean 'human'?"),
-        ("prompt_response", {"prompt": "q"}, "has no 'response'; found 'prompt'"),
+        ("prompt_response", {"prompt": "q"}, "has no 'response': found 'prompt'"),
         ("prompt_response", {"prompt": "q", "response": 7}, "has 'response' that is not text: '7'"),
         ("alpaca", {"instruction": None, "output": "a"}, "has 'instruction' that is not text: 'None'"),
     ],
@@ -168,6 +172,18 @@ def test_a_row_that_cannot_be_mapped_says_why_and_the_others_are_kept(name, row,
     assert list(batch.numbers) == [1, 3]
     assert [bad.place for bad in batch.bad] == ["here row 2"]
     assert said in batch.bad[0].reason
+
+
+def test_what_is_one_rows_alone_stands_behind_a_colon_so_that_reasons_stay_few():
+    talk = [{"conversations": [{"from": f"speaker {n}", "value": "x"}]} for n in range(40)]
+    answers = [{"prompt": "q", "response": n} for n in range(40)]
+    for name, rows in (
+        ("sharegpt", talk),
+        ("prompt_response", answers),
+        ("messages", [{f"c{n}": 1} for n in range(40)]),
+    ):
+        reasons = {bad.reason.partition(":")[0] for bad in by_row(Format.of(name, {}), rows).bad}
+        assert len(reasons) == 1
 
 
 def test_messages_as_text_in_a_column_are_read_as_json():

@@ -17,7 +17,7 @@ from hypothesis import strategies as some
 from pyarrow import ipc, parquet
 
 from tunestack.errors import UsageError
-from tunestack.sources import csv_rows, data_file, json_rows, row_files
+from tunestack.sources import chunks, csv_rows, data_file, json_rows, row_files
 from tunestack.sources.data_file import DataFile
 from tunestack.sources.formats import Format
 
@@ -121,9 +121,10 @@ def test_a_compressed_file_that_was_cut_off_is_an_error(tmp_path, suffix):
         ("a.json", b'[{"messages": []}\n{"messages": []}]', "line 2 is not JSON: expected ',' or ']', found '{'"),
         ("a.json", b'[{"messages": []}]\nmore', "line 2 is not JSON: something follows the array"),
         ("a.json", b"[]", "has no rows"),
-        ("a.csv", b"messages,x\n[],1\n[],1,2\n", "line 3 has 3 values for 2 columns"),
+        ("a.csv", b"messages,x\n[],1\n[],1,2\n", "line 3 has more or fewer values than columns: 3 for 2"),
         ("a.csv", b'messages\n"[]', "is not CSV"),
         ("a.csv", b"messages,messages\n[],[]\n", "names the column 'messages' twice"),
+        ("a.csv", b"messages,x\r[],1\r", "line 1 holds a carriage return outside quotes. If lines end as on old Macs"),
         ("a.csv", b"mesages\n[]\n", "has no column 'messages', which format 'messages' reads as its messages; did you"),
         ("a.jsonl", '{"messages": []}\n{"x": "é"}\n'.encode("latin-1"), "line 2 is not UTF-8: byte 0xE9 at byte 25"),
         ("a.csv", "messages\n[]\né\n".encode("latin-1"), "line 3 is not UTF-8: byte 0xE9 at byte 13"),
@@ -170,6 +171,52 @@ def test_a_parquet_file_that_is_replaced_while_it_is_read_is_an_error(tmp_path):
             os.replace(other, file)
 
 
+@pytest.mark.parametrize("form", ["parquet", "arrow"])
+def test_a_file_that_becomes_shorter_while_it_is_read_is_an_error_and_not_the_end_of_the_process(tmp_path, form):
+    file = tmp_path / f"a.{form}"
+    table = pyarrow.Table.from_pylist(
+        [{"messages": [{"content": os.urandom(1000).hex(), "role": "user"}]} for _ in range(2000)]
+    )
+    if form == "parquet":
+        parquet.write_table(table, file, row_group_size=500)
+    else:
+        with ipc.new_stream(file, table.schema) as writer:
+            writer.write_table(table, max_chunksize=500)
+    found = DataFile.of(file)
+    with pytest.raises(UsageError, match="changed while it was read"):
+        for _ in row_files.chunks_of(found, MESSAGES):
+            os.truncate(file, 1000)
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow"])
+def test_text_that_is_not_utf8_in_a_column_is_a_bad_row_with_its_place(tmp_path, form):
+    """pyarrow makes no such column; other writers declare bytes as text."""
+    texts = pyarrow.array([b"caf\xe9" if n in (1, 4) else b"tea" for n in range(6)])
+    text = pyarrow.Array.from_buffers(pyarrow.string(), len(texts), texts.buffers())
+    table = pyarrow.table({"prompt": text, "response": ["a"] * 6})
+    file = tmp_path / f"a.{form}"
+    if form == "parquet":
+        parquet.write_table(table, file)
+    else:
+        with ipc.new_stream(file, table.schema) as writer:
+            writer.write_table(table)
+    found = Format.of("prompt_response", {})
+    (batch,) = (chunks.batch(chunk, found) for chunk in row_files.chunks_of(DataFile.of(file), found))
+    assert [(bad.place, bad.reason) for bad in batch.bad] == [
+        (f"'{file}' row {row}", "holds text that is not UTF-8") for row in (2, 5)
+    ]
+    assert list(batch.numbers) == [1, 3, 4, 6]
+
+
+def test_a_parquet_file_is_read_once_and_so_is_the_head_of_a_csv(tmp_path):
+    (tmp_path / "a.parquet").write_bytes(parquet_bytes())
+    (tmp_path / "a.csv").write_bytes(separated(","))
+    for name in ("a.parquet", "a.csv"):
+        file = DataFile.of(tmp_path / name)
+        list(row_files.chunks_of(file, MESSAGES))
+        assert 0 < file.read <= file.size
+
+
 def test_a_file_that_changed_between_counting_and_reading_is_an_error(tmp_path):
     file = tmp_path / "a.jsonl"
     file.write_bytes(FORMS["a.jsonl"]())
@@ -178,6 +225,15 @@ def test_a_file_that_changed_between_counting_and_reading_is_an_error(tmp_path):
     file.write_bytes(FORMS["a.jsonl"]() * 2)
     with pytest.raises(UsageError, match="changed while it was read"):
         list(row_files.chunks_of(found, MESSAGES))
+
+
+def test_a_value_longer_than_any_row_is_an_error_that_says_where_rows_stand(tmp_path, monkeypatch):
+    for module in (data_file, json_rows):
+        monkeypatch.setattr(module, "LONGEST", 2**20)
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps({"data": ["x" * 1000] * 5000}))
+    with pytest.raises(UsageError, match=r"line 1 is not JSON: a value is longer than 1 MiB; rows stand in an array"):
+        list(row_files.read(file))
 
 
 def test_a_line_longer_than_any_row_is_an_error_and_not_read_into_memory(tmp_path, monkeypatch):

@@ -159,10 +159,30 @@ def test_bad_rows_are_counted_with_the_good_ones_and_keep_their_places(tmp_path)
 def test_a_file_of_which_no_row_can_be_read_is_an_error_and_not_a_pile_of_rejects(tmp_path):
     file = tmp_path / "pairs.jsonl"
     file.write_bytes(b'{"prompt": "q", "response": "a"}\n' * 50)
-    with pytest.raises(UsageError, match=r"line 1 has no 'messages'; found 'prompt', 'response'.*data\.format"):
+    with pytest.raises(UsageError, match=r"line 1 has no 'messages': found 'prompt', 'response'.*data\.format"):
         list(opened(file).batches("all"))
     with opened(file, format="prompt_response") as tables:
         assert prompts(tables, "all") == ["q"] * 50
+
+
+def test_one_row_that_cannot_be_read_is_not_a_file_of_another_format(tmp_path):
+    for number in range(30):
+        turns = row(number) if number != 7 else {"messages": 7}
+        (tmp_path / f"chat-{number}.json").write_text(json.dumps(turns))
+    with opened(tmp_path) as tables:
+        batches = list(tables.batches("all"))
+        assert sum(batch.rows for batch in batches) == 30
+        assert sum(len(batch.bad) for batch in batches) == 1
+        assert "and 18 more are read as one" in tables.notes[0]
+
+
+@pytest.mark.parametrize("sampling", ["head", "rows"])
+def test_a_share_of_a_pool_is_that_of_all_its_files_however_small_each_is(tmp_path, sampling):
+    for number in range(60):
+        (tmp_path / f"chat-{number:02}.jsonl").write_bytes(lines(range(number, number + 1)))
+    with opened(tmp_path, 5, sampling=sampling) as tables:
+        assert tables.rows_expected == {"all": 3}
+        assert len(prompts(tables, "all")) == 3
 
 
 def test_a_column_that_is_missing_is_named_with_those_that_are_there(tmp_path):
