@@ -5,6 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 
+# Signs that a terminal obeys, as pictures of themselves.
+_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421, 0x9B: 0x241B}
+
+
+def visible(text: str) -> str:
+    """The text, as long as it was, with nothing in it that changes the terminal: rows and logs are others' words."""
+    return text.translate(_PICTURES)
+
 
 def show(title: str, columns: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
     """A table with a title; nothing at all where there is no line."""
@@ -12,7 +20,7 @@ def show(title: str, columns: Sequence[str], lines: Iterable[Sequence[object]]) 
     from rich.table import Table
     from rich.text import Text
 
-    found = [[Text("" if cell is None else str(cell)) for cell in line] for line in lines]
+    found = [[Text("" if cell is None else visible(str(cell))) for cell in line] for line in lines]
     if not found:
         return
     table = Table(title=title, title_justify="left")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tunestack.cli import note
 from tunestack.data import data_folder
+from tunestack.tables import visible
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -30,23 +31,23 @@ def show(folder: Path, tokenizer: ChatTokenizer | None, count: int) -> None:
         for number, row in enumerate(rows, 1):
             console.print(Text(f"train row {number}", style="bold underline"))
             for message in row["messages"]:
-                console.print(Text(f"{message['role']}: {message['content']}"))
+                console.print(Text(visible(f"{message['role']}: {message['content']}")))
         return
-    note(f"trained tokens stand {'in bold green' if terminal else f'between {OPEN} and {CLOSE}'}; the marks come from "
-         f"{tokenizer.marks_from}")  # fmt: skip
+    note(_marks(tokenizer, terminal))
     for number, (row, encoded) in enumerate(
         zip(rows, tokenizer.encode([row["messages"] for row in rows]), strict=True), 1
     ):
         if encoded is None:
             note(f"train row {number} ({row['prompt_id'][:12]}): the chat template refuses it")
             continue
-        console.print(Text(f"train row {number}: {_facts(encoded)}", style="bold underline"))
+        facts = _facts(encoded, tokenizer.marks is not None)
+        console.print(Text(f"train row {number}: {facts}", style="bold underline"))
         console.print(styled(encoded) if terminal else Text(plain(encoded)), soft_wrap=True)
 
 
 def spans(encoded: Encoded) -> list[tuple[str, str]]:
     """The text in pieces, each `trained`, `read` or `cut` (what does not fit): joined they are the text."""
-    text = encoded.text
+    text = visible(encoded.text)
     kinds = ["read"] * len(text)
     for (start, end), is_trained in zip(encoded.places, encoded.trained, strict=True):
         if is_trained:
@@ -77,8 +78,18 @@ def styled(encoded: Encoded) -> Text:
     return Text.assemble(*((piece, styles[kind]) for kind, piece in spans(encoded)))
 
 
-def _facts(encoded: Encoded) -> str:
-    said = f"{len(encoded.ids):,} tokens, {encoded.answer_tokens:,} trained on"
-    if not encoded.answer_tokens:
+def _marks(tokenizer: ChatTokenizer, is_terminal: bool) -> str:
+    if tokenizer.marks is None:
+        return (
+            "which tokens are trained on cannot be told: the chat template does not show what opens an answer; "
+            "say it in chat_special_tokens of a finetune_config"
+        )
+    how = "in bold green" if is_terminal else f"between {OPEN} and {CLOSE}"
+    return f"trained tokens stand {how}; the marks come from {tokenizer.marks_from}"
+
+
+def _facts(encoded: Encoded, is_told: bool) -> str:
+    said = f"{len(encoded.ids):,} tokens" + (f", {encoded.answer_tokens:,} trained on" if is_told else "")
+    if is_told and not encoded.answer_tokens:
         return f"{said}: wholly masked, the pipeline drops it"
     return f"{said}, cut before the end token at {encoded.limit:,}" if encoded.is_cut else said

@@ -1,16 +1,23 @@
-"""A model's chat template: a conversation as the text that the model reads, and what opens each side's turns."""
+"""A model's chat template: a conversation as the text that the model reads, and what may open each side's turns."""
 
 from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tunestack.errors import UsageError
 
 Messages = Sequence[Mapping[str, str]]
+QUESTIONS, ANSWERS = ("QUESTION0", "QUESTION1"), ("ANSWER0", "ANSWER1")
+# From which what stands between the turns is read off.
+PROBE: Messages = tuple(
+    {"role": role, "content": content}
+    for pair in zip(QUESTIONS, ANSWERS, strict=True)
+    for role, content in zip(("user", "assistant"), pair, strict=True)
+)
 
 
 class Template:
@@ -41,32 +48,36 @@ class Template:
 
         found = list(messages) if self.system_supported else _without_system(messages)
         try:
-            return str(self._compiled.render(messages=found, add_generation_prompt=is_question, **self._special))
+            return str(
+                self._compiled.render(
+                    messages=found, tools=None, documents=None, add_generation_prompt=is_question, **self._special
+                )
+            )
         except (jinja2.TemplateError, AttributeError, KeyError, TypeError):
             return None
 
-    def marks(self) -> tuple[str, str] | None:
-        """What opens an answer and what opens a question, found by rendering; None where it cannot be told."""
-        question, answer, another = "QUESTION0", "ANSWER0", "QUESTION1"
-        asked = [{"role": "user", "content": question}]
-        answered = [*asked, {"role": "assistant", "content": answer}]
-        open_end, closed = self.rendered(asked, is_question=True), self.rendered(asked)
-        pair, three = self.rendered(answered), self.rendered([*answered, {"role": "user", "content": another}])
-        if open_end is None or closed is None or pair is None or three is None:
-            return None
-        if not open_end.startswith(closed) or answer not in pair or another not in three:
-            return None
-        response = open_end[len(closed) :]
-        before, between = three.split(question)[0], three.split(answer)[1].split(another)[0]
-        instruction = _common_end(before, between).removeprefix(pair.split(answer)[1])
-        return (response, instruction) if response and instruction else None
+    def marks(self) -> Iterator[tuple[str, str]]:
+        """What may open an answer and what a question, likeliest first; whether it does in tokens is not known here."""
+        asked, answered, again = (self.rendered(PROBE[:turns]) for turns in (1, 2, 3))
+        prompt = self.rendered(PROBE[:1], is_question=True)
+        if asked is None or answered is None or again is None or prompt is None:
+            return
+        try:
+            to_answer = again.split(QUESTIONS[0])[1].split(ANSWERS[0])[0]
+            to_question = again.split(ANSWERS[0])[1].split(QUESTIONS[1])[0]
+            closed = answered.split(ANSWERS[0])[1]
+        except IndexError:  # it does not say what was said
+            return
+        closed = self._without_end(closed, to_question)
+        response = prompt.removeprefix(self._without_end(asked, prompt))
+        if not to_question.startswith(closed) or to_question == closed:
+            return
+        # Some templates have no prompt of their own for an answer: what stands before it is all there is.
+        yield from ((found, to_question[len(closed) :]) for found in (response, to_answer) if found not in ("", prompt))
 
-
-def _common_end(one: str, other: str) -> str:
-    length = 0
-    while length < min(len(one), len(other)) and one[-length - 1] == other[-length - 1]:
-        length += 1
-    return one[len(one) - length :]
+    def _without_end(self, closed: str, other: str) -> str:
+        """Without the token with which some templates end a whole text, where `other` goes on without it."""
+        return closed if other.startswith(closed) else closed.removesuffix(self._special.get("eos_token", ""))
 
 
 def _without_system(messages: Messages) -> list[Mapping[str, str]]:
@@ -88,16 +99,25 @@ def _compile(text: str) -> Any:
     def refuse(message: str) -> None:
         raise jinja2.TemplateError(message)
 
-    def to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None) -> str:
-        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
+    def to_json(value: Any, ensure_ascii: bool = False, **others: Any) -> str:
+        return json.dumps(value, ensure_ascii=ensure_ascii, **others)
+
+    class Generation(jinja2.ext.Extension):
+        """`{% generation %}`, with which some templates mark answers: what is in it is rendered as it stands."""
+
+        tags = {"generation"}
+
+        def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols]
+        trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols, Generation]
     )
     environment.filters["tojson"] = to_json
     environment.globals["raise_exception"] = refuse
     environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
     try:
-        return environment.from_string(text.replace("{% generation %}", "").replace("{% endgeneration %}", ""))
+        return environment.from_string(text)
     except jinja2.TemplateError as error:
         raise UsageError(f"the chat template cannot be read: {error}") from error

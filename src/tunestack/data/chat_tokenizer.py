@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tunestack.data import chat_template
+from tunestack.data.chat_template import ANSWERS, PROBE, QUESTIONS
 from tunestack.errors import UsageError
 
 # Where a tokenizer lies in a folder: a hub model's files, and the two forms of MLflow models.
@@ -37,8 +38,8 @@ class Encoded:
 
     @property
     def is_cut(self) -> bool:
-        """Whether the end does not fit, with it the token that would teach the model to stop."""
-        return len(self.ids) > self.limit
+        """Whether the end does not fit, with it the token that would teach the model to stop; space is no end."""
+        return any(self.text[start:end].strip() for start, end in self.places[self.limit :])
 
     @property
     def answer_tokens(self) -> int:
@@ -91,9 +92,18 @@ class ChatTokenizer:
         tokens = flat.get("chat_special_tokens") or {}
         response, instruction = tokens.get("response_template"), tokens.get("instruction_template")
         is_given = bool(response and instruction)
-        self.marks = (str(response), str(instruction)) if is_given else self.template.marks()
+        found = (pair for pair in self.template.marks() if self._holds(*pair))
+        self.marks = (str(response), str(instruction)) if is_given else next(found, None)
         self.marks_from = FINETUNE_CONFIG if is_given else "the chat template"
         self._response, self._instruction = [self._ids(mark) for mark in self.marks] if self.marks else ([], [])
+
+    def _holds(self, response: str, instruction: str) -> bool:
+        """Whether in tokens the answers of a conversation are trained on and the questions are not."""
+        text = self.template.rendered(PROBE) or ""
+        found = self._backend.encode(text, add_special_tokens=False)
+        kept = trained(found.ids, self._ids(response), self._ids(instruction))
+        marked = "".join(text[start:end] for (start, end), is_kept in zip(found.offsets, kept, strict=True) if is_kept)
+        return all(one in marked for one in ANSWERS) and not any(one in marked for one in QUESTIONS)
 
     def _ids(self, text: str) -> list[int]:
         return list(self._backend.encode(text, add_special_tokens=False).ids)

@@ -19,14 +19,6 @@ from tunestack.data.data_preparation import Preparation
 from tunestack.data.token_counts import TokenCounts
 from tunestack.errors import UsageError
 
-PHI = (
-    "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
-)
-LLAMA2 = (
-    "{% for message in messages %}{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + ' [/INST]' }}"
-    "{% else %}{{ ' ' + message['content'] + '</s>' }}{% endif %}{% endfor %}"
-)
 WITH_DEFAULT_SYSTEM = (
     "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nBe kind.<|im_end|>\n' }}{% endif %}"
     + CHAT_TEMPLATE
@@ -80,6 +72,20 @@ def test_plain_text_has_brackets_around_what_is_trained_on(model) -> None:
     assert any(span.style == "bold green" for span in styled.spans)
 
 
+def test_a_row_of_which_only_the_space_after_its_end_is_cut_is_not_cut_before_its_end(model) -> None:
+    messages = row("Hi?", "Hello.")["messages"]
+    length = len(ChatTokenizer(model).encode([messages])[0].ids)
+    cuts = {less: ChatTokenizer(model, limit=length - less).encode([messages])[0].is_cut for less in (0, 1, 2)}
+    assert cuts == {0: False, 1: False, 2: True}
+
+
+def test_what_a_row_says_does_not_reach_the_terminal_as_a_command(model) -> None:
+    encoded = ChatTokenizer(model).encode([row("Hi\x1b[2J?", "He\x9bllo\r.")["messages"]])[0]
+    assert encoded is not None
+    assert "[[He␛llo␍.<|im_end|>" in chat_rendering.plain(encoded)
+    assert "\x1b" not in chat_rendering.styled(encoded).plain
+
+
 def test_where_a_row_is_cut_is_shown(model) -> None:
     encoded = ChatTokenizer(model, limit=25).encode([row("Hi?", "Hello world.")["messages"]])[0]
     assert encoded is not None
@@ -93,18 +99,95 @@ def test_text_outside_ascii_is_marked_whole(model) -> None:
     assert "[[Übergrößen 🎈.<|im_end|>\n]]" in chat_rendering.plain(encoded)
 
 
-@pytest.mark.parametrize(
-    ("text", "marks"),
-    [
-        (CHAT_TEMPLATE, ("<|im_start|>assistant\n", "<|im_start|>user\n")),
-        (WITH_DEFAULT_SYSTEM, ("<|im_start|>assistant\n", "<|im_start|>user\n")),
-        (PHI, ("<|assistant|>\n", "<|user|>\n")),
-        (LLAMA2, None),
-        (STRICT, None),
-    ],
-)
-def test_without_a_finetune_config_the_marks_are_read_off_the_template(text, marks) -> None:
-    assert Template(text, {}).marks() == marks
+IM_SEP = "<|im_start|>user<|im_sep|>q<|im_end|><|im_start|>assistant<|im_sep|>[[a<|im_end|>]]"
+IM_LINE = "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n[[a<|im_end|>\n]]"
+# In the shape of a family of models: a template, and how each of two pairs of turns is to be marked.
+SHAPES = {
+    "ChatML": (CHAT_TEMPLATE, IM_LINE),
+    "ChatML that begins with a system text": (WITH_DEFAULT_SYSTEM, IM_LINE),
+    "Phi-3, which ends a whole text with a token of its own": (
+        "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}"
+        "{% endfor %}{{ '<|assistant|>\n' if add_generation_prompt else eos_token }}",
+        "<|user|>\nq<|end|>\n<|assistant|>\n[[a<|end|>\n]]",
+    ),
+    "Phi-4": (
+        "{% for message in messages %}"
+        "{{ '<|im_start|>' + message['role'] + '<|im_sep|>' + message['content'] + '<|im_end|>' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant<|im_sep|>' }}{% endif %}",
+        IM_SEP,
+    ),
+    "Phi-4 at first, which always asks for an answer": (
+        "{% for message in messages %}{% if message['role'] == 'user' %}"
+        "{{ '<|im_start|>user<|im_sep|>' + message['content'] + '<|im_end|><|im_start|>assistant<|im_sep|>' }}"
+        "{% else %}{{ message['content'] + '<|im_end|>' }}{% endif %}{% endfor %}",
+        IM_SEP,
+    ),
+    "Llama 3, whose beginning ends as its turns do": (
+        "{{ bos_token }}{% for message in messages %}"
+        "{{ '<|head|>' + message['role'] + '<|sep|>\n\n' + message['content'] + '<|end|>' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|head|>assistant<|sep|>\n\n' }}{% endif %}",
+        "<|head|>user<|sep|>\n\nq<|end|><|head|>assistant<|sep|>\n\n[[a<|end|>]]",
+    ),
+    "Mistral, which never asks for an answer": (
+        "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
+        "{{ '[INST] ' + message['content'] + ' [/INST]' }}{% else %}{{ message['content'] + eos_token }}{% endif %}"
+        "{% endfor %}",
+        "[INST] q [/INST][[a<|endoftext|>]]",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def chat(tmp_path_factory):
+    """A tokenizer with the special tokens of several families."""
+    from tokenizers import Tokenizer
+
+    model = make_tiny_model(tmp_path_factory.mktemp("families"))
+    file = model / "data" / "tokenizer" / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.add_special_tokens(
+        ["<|user|>", "<|assistant|>", "<|end|>", "<|im_sep|>", "<|head|>", "<|sep|>", "<|begin|>"]
+    )
+    tokenizer.save(str(file))
+    settings = model / "data" / "tokenizer" / "tokenizer_config.json"
+    known = {**json.loads(settings.read_text()), "bos_token": "<|begin|>", "eos_token": "<|endoftext|>"}
+
+    def of(template: str) -> ChatTokenizer:
+        settings.write_text(json.dumps({**known, "chat_template": template}))
+        return ChatTokenizer(model, config={})
+
+    return of
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_without_a_finetune_config_the_answers_and_nothing_else_are_marked(chat, shape) -> None:
+    template, pair = SHAPES[shape]
+    tokenizer = chat(template)
+    encoded = tokenizer.encode([row("q", "a", "q", "a")["messages"]])[0]
+    assert tokenizer.marks_from == "the chat template"
+    assert pair * 2 in chat_rendering.plain(encoded).replace("<|end|>\n<|endoftext|>]]", "<|end|>\n]]")
+
+
+@pytest.mark.parametrize("template", [STRICT, "{% for message in messages %}{{ message.content }}{% endfor %}", "same"])
+def test_where_the_template_does_not_show_what_opens_an_answer_it_is_said_and_nothing_is_called_masked(
+    chat, template, tmp_path, capsys
+) -> None:
+    tokenizer = chat(template)
+    assert tokenizer.marks is None
+    Preparation(data(), TokenCounts()).write(three(), tmp_path / "out")
+    chat_rendering.show(tmp_path / "out", tokenizer, 1)
+    said = capsys.readouterr().err
+    assert "which tokens are trained on cannot be told" in said
+    assert "masked" not in said
+
+
+def test_what_a_template_marks_as_generated_is_text_as_transformers_has_it() -> None:
+    text = (
+        "{% for message in messages %}\n  {%- generation %}\n{{ message.content }}\n  {% endgeneration %}\n{% endfor %}"
+    )
+    assert Template(text, {}).rendered(row("q", "a")["messages"]) == "q\na\n"
+    tools = "{% if tools is not none %}tools{% endif %}{{ [1, 'é'] | tojson(separators=(',', ':')) }}"
+    assert Template(tools, {}).rendered([]) == '[1,"é"]'
 
 
 def test_a_finetune_config_beats_the_template_and_both_versions_are_read(model) -> None:
