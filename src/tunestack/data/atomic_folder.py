@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import glob
 import os
 import shutil
 import sys
@@ -21,6 +22,8 @@ from tunestack.errors import TunestackError
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _EXCHANGE = 2  # RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
 _AT_FDCWD = -100
+# In the names of folders that are being made: leftovers are deleted, so that nobody else's may be called so.
+_OURS = ".preparing-"
 
 
 @contextmanager
@@ -61,7 +64,7 @@ def _made(folder: Path) -> tuple[Path, int]:
     try:
         fcntl.flock(parent, fcntl.LOCK_EX)
         _remove_leftovers(folder)
-        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}{_OURS}", dir=folder.parent))
         made.chmod(0o755)
         held = os.open(made, os.O_RDONLY)
         fcntl.flock(held, fcntl.LOCK_EX)  # let go by the system when this process dies: then it is a leftover
@@ -88,7 +91,7 @@ def _exchanged(one: Path, other: Path) -> bool:
 
 def _remove_leftovers(folder: Path) -> None:
     """Folders that nobody holds any more; one that was the old folder itself is put back."""
-    for left in folder.parent.glob(f".{folder.name}.*"):
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}{_OURS}*"):
         if not left.is_dir():
             continue
         held = os.open(left, os.O_RDONLY)

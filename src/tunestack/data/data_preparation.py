@@ -27,6 +27,8 @@ from tunestack.sources.batches import SourceTables
 if TYPE_CHECKING:
     from tunestack.recipes.recipe import Data
 
+_REASONS = 5  # that an error names
+
 
 @dataclass
 class Preparation:
@@ -38,6 +40,8 @@ class Preparation:
 
     def write(self, tables: SourceTables, folder: Path) -> tuple[DataFolder, bool]:
         """Write the folder; returns what was written and whether anything changed."""
+        if folder.is_symlink() or folder.name in ("", ".."):
+            folder = folder.resolve()  # what it stands for is exchanged, not the link
         _check_place(folder)
         kept = folder.parent / f"{folder.name}.{REJECTED}"
         with atomic_folder.fresh(folder) as fresh:
@@ -116,4 +120,6 @@ def _is_same(folder: Path, made: DataFolder) -> bool:
 
 
 def _by_reason(rejects: Rejects) -> str:
-    return ", ".join(f"{found['rows']:,} {found['reason']}" for found in rejects.record)
+    shown, others = rejects.record[:_REASONS], rejects.record[_REASONS:]
+    more = [f"{sum(found['rows'] for found in others):,} for {len(others):,} other reasons"] if others else []
+    return ", ".join([*(f"{found['rows']:,} {found['reason']}" for found in shown), *more])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import resource
@@ -12,7 +13,9 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from tests.tunestack.conversations import Made, data, read, row, rows, three
 from tunestack.data import atomic_folder, data_folder
@@ -22,7 +25,7 @@ from tunestack.data.data_preparation import Preparation
 from tunestack.data.token_counts import TokenCounts
 from tunestack.errors import TunestackError, UsageError
 from tunestack.recipes.recipe import Data
-from tunestack.sources import sources
+from tunestack.sources import arrow_rows, json_rows, sources
 from tunestack.sources.batches import Bad
 
 FILES = {"train.jsonl", "validation.jsonl", "test.jsonl", "sample.jsonl"}
@@ -86,6 +89,27 @@ def test_the_same_source_gives_the_same_bytes_and_says_that_nothing_changed(tmp_
     assert (again, changed) == (made, False)
     prepare(tmp_path / "two", three())
     assert content(tmp_path / "one") == content(tmp_path / "two")
+
+
+def test_rows_give_the_same_bytes_whatever_file_holds_them_and_however_many_are_read_at_once(
+    tmp_path, monkeypatch
+) -> None:
+    found = [{"messages": row(f"q {n % 190}\n{'é' * n}", "a", "r", "b" * n)["messages"]} for n in range(200)]
+    table = pyarrow.Table.from_pylist(found)
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(item) + "\n" for item in found))
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress("\r\n".join(map(json.dumps, found)).encode("utf-8-sig")))
+    (tmp_path / "c.json").write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
+    parquet.write_table(table, tmp_path / "d.parquet", row_group_size=7)
+    parquet.write_table(table, tmp_path / "e.parquet")
+    hashes = set()
+    for size in (1000, 13):
+        for module in (json_rows, arrow_rows):
+            monkeypatch.setattr(module, "ROWS", size)
+        for file in sorted(tmp_path.glob("?.*")):
+            asked = data(source=str(file))
+            with sources.open(asked) as tables:
+                hashes.add(Preparation(asked, TokenCounts()).write(tables, tmp_path / "out")[0].hash)
+    assert len(hashes) == 1
 
 
 def test_a_file_changed_by_hand_is_written_anew(tmp_path) -> None:
@@ -225,7 +249,7 @@ def test_where_folders_cannot_be_exchanged_the_old_one_is_back_after_a_kill_betw
     assert prepare(tmp_path / "out", three(90))[1]
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
     before = content(tmp_path / "out")
-    os.rename(tmp_path / "out", tmp_path / ".out.x.old")
+    os.rename(tmp_path / "out", tmp_path / ".out.preparing-x.old")
     with pytest.raises(UsageError, match="at least 10"):
         prepare(tmp_path / "out", three(9))
     assert content(tmp_path / "out") == before
@@ -235,6 +259,29 @@ def test_a_fresh_folder_that_another_process_holds_is_left_alone(tmp_path) -> No
     with atomic_folder.fresh(tmp_path / "out") as first, atomic_folder.fresh(tmp_path / "out") as second:
         assert first.is_dir()
         assert first != second
+
+
+def test_a_hidden_folder_of_someone_else_is_no_leftover(tmp_path) -> None:
+    (tmp_path / ".out.old").mkdir()
+    (tmp_path / ".out.git").mkdir()
+    prepare(tmp_path / "out", three())
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".out.git", ".out.old", "out"]
+
+
+def test_a_link_to_a_folder_stays_one_and_what_it_stands_for_is_written(tmp_path) -> None:
+    (tmp_path / "large disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "large disk")
+    assert prepare(tmp_path / "out", three())[1]
+    assert not prepare(tmp_path / "out", three())[1]
+    assert (tmp_path / "out").is_symlink()
+    assert {file.name for file in (tmp_path / "large disk").iterdir()} == FILES
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["large disk", "out"]
+
+
+def test_an_error_names_the_most_frequent_reasons_and_counts_the_others(tmp_path) -> None:
+    bad = [Bad(f"made row {number}", f"reason {number}", 0) for number in range(30)]
+    with pytest.raises(UsageError, match=r"2 reason 0, .*, 50 for 25 other reasons\. The rows with their reasons"):
+        prepare(tmp_path / "out", Made(three().found, bad))
 
 
 def test_a_folder_of_something_else_is_not_overwritten(tmp_path) -> None:
@@ -255,6 +302,18 @@ def test_a_folder_made_by_hand_is_hashed_anew(corpus, tmp_path) -> None:
     assert changed.hash != corpus[1].hash
     assert changed.test_hash == corpus[1].test_hash
     assert changed.rows["train"] == corpus[1].rows["train"] + 1
+
+
+@pytest.mark.parametrize(
+    "change", [{"hash": "0" * 64}, {"test_hash": "0" * 64}, {"rows": 5}, {"rows": {"train": "many"}}, {"sha256": None}]
+)
+def test_a_manifest_that_was_changed_by_hand_vouches_for_nothing(corpus, tmp_path, change) -> None:
+    copied = shutil.copytree(corpus[0], tmp_path / "data")
+    told = json.loads((copied / "data.json").read_text())
+    (copied / "data.json").write_text(json.dumps({**told, **change}))
+    found = data_folder.read(copied)
+    assert (found.hash, found.test_hash) == (corpus[1].hash, corpus[1].test_hash)
+    assert found.rows == corpus[1].rows
 
 
 def test_a_folder_without_questions_to_ask_is_whole(corpus, tmp_path) -> None:
