@@ -15,8 +15,7 @@ from tunestack import cli
 
 def parser() -> cli.Parser:
     flags = cli.Parser(__doc__)
-    flags.add_argument("--recipe", type=Path, metavar="FILE", help="take the data from a recipe")
-    flags.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value of the recipe")
+    flags.recipe_flags("take the data from a recipe")
     flags.add_argument("--source", metavar="SOURCE", help="take the data from here instead")
     flags.add_argument("--percent", type=cli.percent, metavar="N", help="take N percent of each split instead")
     flags.add_argument("--output", type=Path, metavar="FOLDER", help="write here (else build/data/NAME-PERCENT)")

@@ -12,6 +12,7 @@ import pytest
 
 from tests.scripts.conftest import RECIPE, ROOT, Script
 from tests.tiny_model import make_tiny_model
+from tunestack.recipes import model_defaults
 
 FOUR = {"train", "validation", "test", "sample"}
 
@@ -20,7 +21,7 @@ FOUR = {"train", "validation", "test", "sample"}
 def no_login(monkeypatch, tmp_path_factory) -> None:
     """Nothing kept from another test, and no login: the tokenizer of a registry model cannot be had."""
     monkeypatch.setenv("TUNESTACK_CACHE", str(tmp_path_factory.mktemp("cache")))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # the variable is read at the first import
 
 
 def lines(count: int, answer: str = "a") -> str:
@@ -51,7 +52,6 @@ def test_percent_takes_a_part(script: Script, tmp_path) -> None:
 
 
 def test_without_a_recipe_values_of_the_data_can_be_set(script: Script, tmp_path) -> None:
-    (tmp_path / "pairs.jsonl").write_text('{"q": "why %d", "a": "so"}\n' * 3)
     file = tmp_path / "pairs.jsonl"
     file.write_text("".join(json.dumps({"q": f"why {number}?", "a": "so"}) + "\n" for number in range(80)))
     ended = script(
@@ -72,6 +72,36 @@ def test_rows_are_shown_as_the_model_is_trained_on_them(script: Script, tmp_path
     assert "tokens: counted: all" in ended.err
     assert ended.err.count("<|im_start|>assistant\n[[a<|im_end|>\n]]") == 2
     assert "the marks come from finetune_config.json" in ended.err
+
+
+def test_rows_of_which_nothing_is_trained_on_are_warned_of(script: Script, tmp_path) -> None:
+    model = make_tiny_model(tmp_path / "model")
+    tokens = {"response_template": "### Answer:", "instruction_template": "### Question:"}
+    (model / "finetune_config.json").write_text(json.dumps({"chat_special_tokens": tokens}))
+    (tmp_path / "rows.jsonl").write_text(lines(60))
+    ended = script(
+        *("prepare_data", "--source", tmp_path / "rows.jsonl", "--percent", 100, "--output", tmp_path / "data"),
+        *("--tokenizer", model),
+    )
+    assert "rows looked at have nothing to train on" in ended.err
+
+
+def test_rows_are_cut_where_the_models_own_default_has_it(script: Script, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(model_defaults, "of_model", lambda name: {"max_seq_length": 70})
+    model = make_tiny_model(tmp_path / "model", length=100)
+    (tmp_path / "rows.jsonl").write_text(lines(60))
+    ended = script(
+        *("prepare_data", "--recipe", RECIPE, "--set", "training.max_seq_length=null", "--tokenizer", model, "--json"),
+        *("--source", tmp_path / "rows.jsonl", "--output", tmp_path / "data"),
+    )
+    assert json.loads(ended.out)["card"]["tokens"]["limit"] == 70
+
+
+def test_what_the_source_has_to_say_comes_before_what_it_costs(script: Script, tmp_path) -> None:
+    (tmp_path / "rows.jsonl").write_text(lines(400))
+    arguments = ("--source", tmp_path / "rows.jsonl", "--percent", 50, "--set", "data.sampling=rows")
+    ended = script("prepare_data", *arguments, "--output", tmp_path / "data")
+    assert ended.err.index("reads all of") < ended.err.index("head of train")
 
 
 def test_rows_that_are_cut_before_the_end_of_the_answer_are_warned_of(script: Script, tmp_path) -> None:
@@ -125,6 +155,15 @@ def test_a_terminal_gets_a_bar_and_colours_and_stdout_the_folder_alone(tmp_path)
         (("--source", "package:nltk", "--percent", "5"), "unknown package"),
         (("--recipe", RECIPE, "--set", "data.sampling=best"), "'data.sampling' cannot be 'best'"),
         (("--source", "x", "--percent", "5", "--set", "training.seed=1"), "without --recipe there is no 'training'"),
+        (("--recipe", RECIPE, "--source", ""), "'source' cannot be ''"),
+        (
+            ("--recipe", RECIPE, "--percent", "5", "--set", "data.percent=7"),
+            "--percent 5.0 and --set 'data.percent=7' are",
+        ),
+        (("--source", "x", "--percent", "5", "--set", "data.percent=7"), "two values for one thing"),
+        (("--source", "x", "--percent", "5", "--set", "data.splits={train: a, test: a}"), "split 'a' plays two roles"),
+        (("--source", "x", "--percent", "5", "--set", "data.subset=en"), "data.subset 'en' is of data sets on the hub"),
+        (("--recipe", RECIPE, "--set", "training.max_seq_length=long"), "'max_seq_length' cannot be 'long'"),
         (("--recipe", RECIPE, "--tokenizer", "nowhere"), "'nowhere' is no folder with a tokenizer"),
         (("--recipe", RECIPE, "--tokenizer", ROOT / "docs"), "holds no tokenizer.json"),
         (("--recipe", RECIPE, "--tokenizer", "no/body"), "the tokenizer of 'no/body' cannot be read from the Hugging"),

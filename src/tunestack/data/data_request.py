@@ -14,12 +14,13 @@ from tunestack import settings_file
 from tunestack.cli import note
 from tunestack.data.data_folder import DataFolder
 from tunestack.errors import UsageError
-from tunestack.recipes import recipe, recipe_settings
+from tunestack.recipes import recipe, recipe_rules, recipe_settings
 from tunestack.sources import sources
 
 if TYPE_CHECKING:
     from tunestack.data.chat_tokenizer import ChatTokenizer
     from tunestack.recipes.recipe import Data, Recipe
+    from tunestack.sources.splits import Tables
 
 
 @dataclass(frozen=True)
@@ -50,52 +51,83 @@ class Request:
         return tokenizer_source.find(self.found, self.named)
 
     def prepare(self, tokenizer: ChatTokenizer | None) -> tuple[DataFolder, bool]:
-        """Read, check and write; a progress bar shows on a terminal. What the source has to say is said after it."""
+        """Read, check and write; a progress bar shows on a terminal. What the source has to say is said around it."""
         from tunestack.data.data_preparation import Preparation
         from tunestack.data.token_counts import TokenCounts
 
         with sources.open(self.data) as tables:
-            expected = list(tables.rows_expected.values())
-            total = sum(rows or 0 for rows in expected) if all(rows is not None for rows in expected) else None
-            with _bar(total) as step:
+            before = len(tables.notes)
+            for said in tables.notes:
+                note(said)
+            with _bar(tables) as step:
                 counts = TokenCounts(tokenizer, self.data.max_tokens)
                 made = Preparation(self.data, counts, step).write(tables, self.folder)
-            for said in tables.notes:
+            for said in tables.notes[before:]:
                 note(said)
         return made
 
 
 def of(options: argparse.Namespace) -> Request:
     """The request behind the flags of `prepare_data`."""
-    given = {key: value for key in ("source", "percent") if (value := getattr(options, key)) is not None}
+    flags = {key: value for key in ("source", "percent") if (value := getattr(options, key)) is not None}
+    twice = [
+        f"--{key} {value} and --set '{text}' are two values for one thing"
+        for key, value in flags.items()
+        for text in options.settings
+        if text.partition("=")[0].strip() == f"data.{key}"
+    ]
+    if twice:
+        raise UsageError(*twice)
     if options.recipe:
-        found = recipe.read(options.recipe, options.set)
-        return Request(found.data.model_copy(update=given), found, options.output, options.tokenizer)
-    if set(given) != {"source", "percent"}:
+        found = recipe.read(options.recipe, options.settings)
+        content = {**found.data.model_dump(exclude_none=True), **flags}
+        return Request(_data(content, "--source and --percent"), found, options.output, options.tokenizer)
+    if set(flags) != {"source", "percent"}:
         raise UsageError("no data is named", fix="Give --recipe, or --source and --percent")
-    content, _, problems = recipe_settings.applied({"data": given}, options.set)
+    content, _, problems = recipe_settings.applied({"data": flags}, options.settings)
     problems += [f"--set: without --recipe there is no '{key}'" for key in content if key != "data"]
     if problems:
         raise UsageError(*problems)
-    data = settings_file.validated(recipe.Data, content["data"], "--set data")
-    return Request(data, None, options.output, options.tokenizer)
+    return Request(_data(content["data"], "--set data"), None, options.output, options.tokenizer)
+
+
+def _data(content: dict[str, Any], what: str) -> Data:
+    found, problems = settings_file.checked(recipe.Data, content, what)
+    problems += recipe_rules.of_data(content)
+    if found is None or problems:
+        raise UsageError(*problems)
+    return found
 
 
 @contextmanager
-def _bar(total: int | None) -> Iterator[Callable[[int], None]]:
-    """A progress bar in rows on stderr, where that is a terminal."""
+def _bar(tables: Tables) -> Iterator[Callable[[int], None]]:
+    """A progress bar in rows on stderr, where that is a terminal, with the MB that were read or fetched."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
+        Task,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.text import Text
+
+    class Megabytes(ProgressColumn):
+        """Grows before the first row comes too: while files are fetched whole, or counted."""
+
+        def render(self, task: Task) -> Text:
+            return Text(f"{tables.bytes_read / 1e6:,.0f} MB")
 
     console = Console(stderr=True)
-    columns = (TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("rows", total=total)
+    columns = (BarColumn(), MofNCompleteColumn(), Megabytes(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(
+        TextColumn("rows"), *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        task = progress.add_task("rows", total=None)
+        expected = list(tables.rows_expected.values())
+        if all(rows is not None for rows in expected):
+            progress.update(task, total=sum(rows or 0 for rows in expected))
         yield lambda rows: progress.advance(task, rows)

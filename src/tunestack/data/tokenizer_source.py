@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunestack import azure_facts
 from tunestack.cli import note
@@ -30,9 +30,10 @@ FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "
 def find(found: Recipe | None, named: str | None) -> ChatTokenizer | None:
     """The tokenizer that `named` says, else the variable's, else the base model's; what was named must be there."""
     from tunestack.data.chat_tokenizer import ChatTokenizer
+    from tunestack.recipes import architecture
 
-    limit = int(found.parameters.get("max_seq_length", -1)) if found else -1
-    config = _finetune_config(found)
+    limit = _limit(found)
+    config = architecture.finetune_config(found) if found and found.finetune_config_file else None
     wanted = named or os.environ.get(VARIABLE)
     if wanted:
         folder = Path(wanted)
@@ -52,16 +53,15 @@ def find(found: Recipe | None, named: str | None) -> ChatTokenizer | None:
         return None
 
 
-def _finetune_config(found: Recipe | None) -> dict[str, Any] | None:
-    import json
+def _limit(found: Recipe | None) -> int:
+    """`max_seq_length` as the run has it, the model's own default included; -1 where nobody says it."""
+    from tunestack.recipes import model_defaults
 
-    if found is None or found.finetune_config_file is None:
-        return None
+    value = model_defaults.merged(found).get("max_seq_length", -1) if found else -1
     try:
-        content = json.loads(found.finetune_config_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"finetune_config '{found.finetune_config_file}' cannot be read: {error}") from error
-    return content if isinstance(content, dict) else {}
+        return int(value)
+    except ValueError as error:
+        raise UsageError(f"training.max_seq_length '{value}' is not a whole number") from error
 
 
 def _fetch(model: RegistryId, folder: Path) -> None:

@@ -21,8 +21,6 @@ from tunestack.registry_id import HubId
 FORCED_TYPES = frozenset({"llama", "falcon", "mistral", "mixtral", "phi_longrope", "phi3mini"})
 CONFIG_KEY = "model_config"
 _NEEDED = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "vocab_size")
-
-
 _OPTIONAL = ("num_key_value_heads", "head_dim", "max_position_embeddings")
 # What the finetune_config may say that is read here, and of which JSON type it is.
 _MAPPINGS = ("chat_special_tokens", "hf_trainer_args", CONFIG_KEY)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunestack.errors import UsageError
 from tunestack.recipes.parameters import RESERVED, as_text
+from tunestack.sources.formats import COLUMNS, Format
 from tunestack.sources.sources import Source
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def conflicts(content: Mapping[str, Any]) -> Iterator[str]:
             f"{as_text(both['evaluation_steps_interval'])} and eval_steps {as_text(both['eval_steps'])}; keep one"
         )
     yield from _base_model(content)
-    yield from _data(_section(content, "data"))
+    yield from of_data(_section(content, "data"))
 
 
 def wrong_files(found: Recipe) -> Iterator[str]:
@@ -65,7 +66,8 @@ def _base_model(content: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _data(data: Mapping[str, Any]) -> Iterator[str]:
+def of_data(data: Mapping[str, Any]) -> Iterator[str]:
+    """Contradictions in the section `data` alone."""
     source = data.get("source")
     if isinstance(source, str) and source.startswith("hub:"):
         try:
@@ -74,6 +76,12 @@ def _data(data: Mapping[str, Any]) -> Iterator[str]:
             yield from error.problems
     if isinstance(source, str) and not source.startswith("hub:") and data.get("subset"):
         yield f"data.subset '{data['subset']}' is of data sets on the hub; source is '{source}'"
+    columns = data.get("columns") or {}
+    if isinstance(columns, dict) and data.get("format", "messages") in COLUMNS:
+        try:
+            Format.of(data.get("format", "messages"), {str(key): str(value) for key, value in columns.items()})
+        except UsageError as error:
+            yield from error.problems
     splits = data.get("splits")
     if isinstance(splits, Mapping):
         roles: dict[str, str] = {}

@@ -189,12 +189,25 @@ def test_max_steps_of_none_goes_with_epochs(tmp_path):
         ("{source: rows.jsonl, percent: 5, max_tokens: 0}", "'data.max_tokens' cannot be 0"),
         ("{source: rows.jsonl, percent: 5, seed: 4294967296}", "'data.seed' cannot be 4294967296"),
         ("{source: rows.jsonl, percent: 5, max_tokens: 2147483648}", "'data.max_tokens' cannot be 2147483648"),
+        ("{source: rows.jsonl, percent: true}", "'data.percent' cannot be True"),
+        ("{source: rows.jsonl, percent: 5, columns: {mesages: a}}", "key 'mesages'"),
         ("{source: rows.jsonl, percent: 5, columns: [a]}", "'data.columns' cannot be"),
     ],
 )
 def test_what_cannot_be_of_data_is_refused(tmp_path, data, said):
     (found,) = problems(tmp_path, GOOD.replace("{source: rows.jsonl, percent: 5}", data))
     assert said in found
+
+
+@pytest.mark.parametrize("more", ["training:\noptimization:\nevaluation:\ndescription:\nbudget:\n", ""])
+def test_a_key_or_section_that_holds_nothing_is_not_there(tmp_path, more):
+    whole = recipe.read(written(tmp_path, GOOD + "training: {seed: 1}\n"), ["training=null", "description=null"])
+    assert recipe.read(written(tmp_path, GOOD + more)) == whole
+
+
+def test_a_needed_key_that_holds_nothing_is_missing(tmp_path):
+    (found,) = problems(tmp_path, GOOD.replace("percent: 5", "percent: null"))
+    assert "lacks the key 'data.percent'" in found
 
 
 def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path):
