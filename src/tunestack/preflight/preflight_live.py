@@ -16,6 +16,7 @@ from tunestack.deployments.endpoint import DEPLOYMENT_VERSION, ENDPOINT_VERSION
 from tunestack.errors import CloudError
 from tunestack.preflight.preflight_subject import Machines
 from tunestack.preflight.registry_model import RegistryModel
+from tunestack.refusals import explain
 from tunestack.registry_id import RegistryId
 
 PROVIDER = "Microsoft.MachineLearningServices"
@@ -239,15 +240,15 @@ class Live:
 
     def reads_blobs(self) -> bool:
         """Whether the caller may list the storage account's containers, by doing it."""
-        from azure.core.exceptions import HttpResponseError
+        from azure.core.exceptions import AzureError
         from azure.storage.blob import BlobServiceClient
 
         account = self.storage.rpartition("/")[2]
         client = BlobServiceClient(f"https://{account}.blob.core.windows.net", self.connection.credential)
         try:
             next(iter(client.list_containers(results_per_page=1)), None)
-        except HttpResponseError as error:
-            if error.status_code != 403:
-                raise
+        except AzureError as error:
+            if getattr(error, "status_code", None) != 403:
+                raise explain(error) from error
             return False
         return True

@@ -8,8 +8,11 @@ import re
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from azure.core.exceptions import HttpResponseError, ServiceRequestError
+from azure.storage.blob import BlobServiceClient
 
 from tests.tunestack.preflight import preflight_subjects as at
 from tests.tunestack.preflight.preflight_subjects import A100, WS, Case, offline, online, refused, serving
@@ -356,6 +359,28 @@ def test_every_shipped_recipe_and_the_blank_pass_offline() -> None:
     for file in sorted((at.ROOT / "pipelines" / "finetune").glob("*.yml")):
         found = preflight.run(offline(file.stem))
         assert found.blocking() == (), file
+
+
+@pytest.mark.parametrize(
+    ("raised", "verdict", "says"),
+    [
+        (None, "warning", "you may read the storage account's blobs"),
+        (HttpResponseError(response=Mock(status_code=403, reason="no")), "error", "you cannot upload data"),
+        (HttpResponseError(response=Mock(status_code=503, reason="busy")), "unknown", "the cloud refused"),
+        (ServiceRequestError("no such host"), "unknown", "Azure cannot be reached"),
+    ],
+)
+def test_a_storage_account_whose_rights_are_not_shown_is_tried(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception | None, verdict: str, says: str
+) -> None:
+    monkeypatch.setattr(BlobServiceClient, "list_containers", Mock(side_effect=raised, return_value=[]))
+    checks = {one.name: one for one in preflight.checks()}
+    subject = online({at.RIGHTS["storage"]: refused()})
+    assert subject.cloud
+    subject.cloud.__dict__["credential"] = Mock()
+    said = preflight.asked(checks["roles"], subject)
+    assert said.verdict == verdict
+    assert says in said.reason
 
 
 def test_an_accepted_finding_no_longer_blocks_and_its_reason_goes_into_the_tag() -> None:
