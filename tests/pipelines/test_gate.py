@@ -26,6 +26,7 @@ def test_all_files_are_written_and_hold_what_the_contract_names(
     names = {"metrics.json", "losses.jsonl", "samples.jsonl", "files.json", "report.html"}
     assert {path.name for path in out.iterdir()} == names
     assert found["schema"] == 1
+    assert found["versions"]["numbers"] in ("float32", "float16", "bfloat16")
     assert found["verdict"] in ("passed", "inconclusive")
     assert set(found["models"]) == {"base", "tuned", "serving"}
     assert found["gate"]["attempt"] == 2

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluation import file_hashes, generation
+from evaluation import chat_model, file_hashes, generation
 from evaluation.bootstrap import CONFIDENCE, RESAMPLES, Interval
 from evaluation.comparison import Comparison
 from evaluation.generation import Answer
@@ -102,11 +102,11 @@ def row_losses(found: Found, models: Mapping[str, Measured]) -> Iterator[dict[st
 
 
 def versions() -> dict[str, str]:
-    """Of what computes the figures."""
+    """Of what computes the figures, and the kind of numbers that it computes with."""
     found = {"python": platform.python_version()}
     for name in ("torch", "transformers", "tokenizers", "numpy"):
         found[name] = importlib.metadata.version(name)
-    return found
+    return {**found, "numbers": str(chat_model.kind_of_numbers()).removeprefix("torch.")}
 
 
 def _losses(sheet: Sheet) -> dict[str, Any]:
