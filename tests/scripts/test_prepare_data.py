@@ -72,6 +72,7 @@ def test_rows_are_shown_as_the_model_is_trained_on_them(script: Script, tmp_path
     assert "tokens: counted: all" in ended.err
     assert ended.err.count("<|im_start|>assistant\n[[a<|im_end|>\n]]") == 2
     assert "the marks come from finetune_config.json" in ended.err
+    assert str(tmp_path) not in (tmp_path / "data" / "card.md").read_text().replace(str(tmp_path / "rows.jsonl"), "")
 
 
 def test_rows_of_which_nothing_is_trained_on_are_warned_of(script: Script, tmp_path) -> None:
@@ -141,6 +142,7 @@ def test_a_terminal_gets_a_bar_and_colours_and_stdout_the_folder_alone(tmp_path)
     assert out.decode() == f"{tmp_path / 'data'}\n"
     assert b"\x1b[1;32m" in said  # bold green
     assert "━".encode() in said
+    assert b"0.0 MB" in said
 
 
 @pytest.mark.parametrize(

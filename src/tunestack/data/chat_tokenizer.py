@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class Encoded:
 
 
 class ChatTokenizer:
-    """`name` says where it came from, `limit` how many tokens a row may have before it is cut."""
+    """`name` says which it is, `limit` how many tokens a row may have before it is cut."""
 
     def __init__(self, folder: Path, name: str = "", config: Mapping[str, Any] | None = None, limit: int = -1) -> None:
         from tokenizers import Tokenizer
@@ -67,7 +68,7 @@ class ChatTokenizer:
         self._backend.no_truncation()
         self._backend.no_padding()
         settings = _json(place / "tokenizer_config.json")
-        self.name = name or str(folder)
+        self.name = name or _named(folder, place / "tokenizer.json")
         self.template = chat_template.Template.of(place, settings, _special(place, settings))
         maximum = int(settings.get("model_max_length") or _ABSURD_LENGTH + 1)
         maximum = _LENGTH_WITHOUT_LIMIT if maximum > _ABSURD_LENGTH else maximum
@@ -136,6 +137,11 @@ def trained(ids: Sequence[int], response: Sequence[int], instruction: Sequence[i
 
 def _stands(ids: Sequence[int], index: int, wanted: Sequence[int]) -> bool:
     return bool(wanted) and list(ids[index : index + len(wanted)]) == list(wanted)
+
+
+def _named(folder: Path, file: Path) -> str:
+    """A name that tells tokenizers apart and holds no place of this machine."""
+    return f"{folder.resolve().name}, tokenizer.json of sha256 {sha256(file.read_bytes()).hexdigest()[:12]}"
 
 
 def _special(place: Path, settings: Mapping[str, Any]) -> dict[str, str]:

@@ -101,11 +101,13 @@ def _data(content: dict[str, Any], what: str) -> Data:
 
 @contextmanager
 def _bar(tables: Tables) -> Iterator[Callable[[int], None]]:
-    """A progress bar in rows on stderr, where that is a terminal, with the MB that were read or fetched."""
+    """A progress bar on stderr, where that is a terminal: of rows, or of bytes where nobody knows how many rows come.
+
+    The MB read grow before the first row comes too, while files are fetched whole or counted.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
-        MofNCompleteColumn,
         Progress,
         ProgressColumn,
         Task,
@@ -116,18 +118,26 @@ def _bar(tables: Tables) -> Iterator[Callable[[int], None]]:
     from rich.text import Text
 
     class Megabytes(ProgressColumn):
-        """Grows before the first row comes too: while files are fetched whole, or counted."""
-
         def render(self, task: Task) -> Text:
-            return Text(f"{tables.bytes_read / 1e6:,.0f} MB")
+            return Text(f"{tables.bytes_read / 1e6:,.1f} MB")
 
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), Megabytes(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(
-        TextColumn("rows"), *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        task = progress.add_task("rows", total=None)
-        expected = list(tables.rows_expected.values())
-        if all(rows is not None for rows in expected):
-            progress.update(task, total=sum(rows or 0 for rows in expected))
-        yield lambda rows: progress.advance(task, rows)
+    columns = (
+        TextColumn("{task.fields[rows]:,} rows"),
+        BarColumn(),
+        Megabytes(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    console, rows = Console(stderr=True), 0
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=None, rows=0)
+        expected = [count for count in tables.rows_expected.values() if count is not None]
+        is_known = len(expected) == len(tables.roles)
+        progress.update(task, total=sum(expected) if is_known else tables.bytes_total)
+
+        def step(more: int) -> None:
+            nonlocal rows
+            rows += more
+            progress.update(task, rows=rows, completed=rows if is_known else tables.bytes_read)
+
+        yield step

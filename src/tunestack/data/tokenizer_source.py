@@ -36,10 +36,9 @@ def find(found: Recipe | None, named: str | None) -> ChatTokenizer | None:
     config = architecture.finetune_config(found) if found and found.finetune_config_file else None
     wanted = named or os.environ.get(VARIABLE)
     if wanted:
-        folder = Path(wanted)
-        if not folder.is_dir():
-            folder = _of_hub(wanted.removeprefix("hub:"))
-        return ChatTokenizer(folder, wanted, config, limit)
+        if Path(wanted).is_dir():
+            return ChatTokenizer(Path(wanted), "", config, limit)
+        return ChatTokenizer(_of_hub(wanted.removeprefix("hub:")), wanted, config, limit)
     if found is None:
         return None
     try:
