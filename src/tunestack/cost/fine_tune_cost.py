@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunestack import azure_facts
-from tunestack.azure_facts import Figure
+from tunestack.azure_facts import Figure, Gpu
 from tunestack.cost import gpu_memory
 from tunestack.cost.gpu_memory import Span, Training
 from tunestack.data.data_folder import DataFolder
@@ -24,7 +24,8 @@ from tunestack.recipes.recipe import Recipe
 # 2 more where checkpointing runs the forward pass again.
 FORWARD, FROZEN, LEARNING, AGAIN = 2, 2, 4, 2
 BEST_USE, WORST_USE = 0.5, 0.15  # what training reaches of a GPU's peak
-FLOAT32_PART = 0.06  # of the 16-bit peak: A100 19.5 of 312 teraflops, and no tensor cores
+# Of the 16-bit peak, without tensor cores: A100 19.5 of 312 teraflops; T4 8.1 of 65, V100 15.7 of 125.
+FLOAT32_PART, OLDER_PART = 0.06, 0.125
 CORE_TERAFLOPS = 0.08  # rough: a core with AVX2 at 2.5 GHz, float32
 FILLED: Span = (0.5, 1.0)  # of `max_seq_length`, where the rows were not looked at
 COUNTED_SLACK, ESTIMATED_SLACK = 0.02, 0.25  # of the card's tokens: counted by the model's tokenizer, or estimated
@@ -158,7 +159,7 @@ def of_recipe(
     if shape is None or peak is None or isinstance(work, str) or machines.gpu is None or machines.cpu is None:
         return "; ".join(unknown)
     steps, trained = _steps(sent, run, work)
-    training_peak = peak * (FLOAT32_PART if run.precision == 32 and gpu else 1) * run.gpus * run.nodes
+    training_peak = peak * (_part(run, gpu) if gpu else 1) * run.gpus * run.nodes
     evaluations = _evaluations(sent, steps, work, trained)
     train = _train(shape, run, work, steps, trained, evaluations * work.validation, training_peak)
     parts = (
@@ -309,6 +310,13 @@ def _gpus(sent: Mapping[str, Any], machines: Machines) -> int:
 
 def _number(sent: Mapping[str, Any], name: str, default: float) -> float:
     return float(sent.get(name, default))
+
+
+def _part(run: Training, gpu: Gpu) -> float:
+    """What of a GPU's peak a run can use: 16 bit is bfloat16, which those before Ampere emulate at 32 bit."""
+    if gpu.capability < gpu_memory.FLASH_CAPABILITY:
+        return OLDER_PART
+    return FLOAT32_PART if run.precision == 32 else 1
 
 
 def _peak(size: str) -> float | None:

@@ -187,6 +187,16 @@ def test_zeros_adam_in_the_machines_memory_is_counted_where_all_weights_are_trai
     assert whole.hours[1] == pytest.approx(adapters.hours[1] + adam, rel=0.1)
 
 
+@pytest.mark.parametrize(
+    ("size", "precision", "teraflops"),
+    [(A100, 16, "312"), (A100, 32, "19"), ("Standard_NC4as_T4_v3", 16, "8"), ("Standard_NC4as_T4_v3", 32, "8")],
+)
+def test_the_peak_is_that_of_the_precision_and_bfloat16_is_emulated_before_ampere(size, precision, teraflops) -> None:
+    found = phi()
+    wanted = found.model_copy(update={"optimization": {**found.optimization, "precision": precision}})
+    assert f"% of {teraflops} teraflops" in of(wanted, machines(size)).assumes
+
+
 def test_low_priority_may_run_parts_again_and_is_cheaper_by_the_hour() -> None:
     full, low = of(phi()), of(phi(), machines(low=True))
     assert low.hours[1] > full.hours[1]
