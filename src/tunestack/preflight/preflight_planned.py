@@ -82,7 +82,7 @@ class Planned:
         good = {
             name: value
             for name, value in self.recipe.parameters.items()
-            if name in inputs and name not in parameters.RESERVED and not inputs[name].objection(value)
+            if not parameters.objection(name, value, inputs)
         }
         return tuple(parameters.merge(good, self.defaults or {}, inputs))
 

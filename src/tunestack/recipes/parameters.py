@@ -126,7 +126,7 @@ def model_defaults(tags: Mapping[str, Any]) -> dict[str, Any]:
 
 def merge(recipe: Mapping[str, Any], defaults: Mapping[str, Any], inputs: Mapping[str, Input]) -> list[Choice]:
     """Every parameter of the two, the recipe's value winning. Wrong ones of the recipe are reported together."""
-    problems = [problem for name, value in recipe.items() if (problem := _objection(name, value, inputs))]
+    problems = [problem for name, value in recipe.items() if (problem := objection(name, value, inputs))]
     if problems:
         raise UsageError(*problems)
     return [_choice(name, recipe, defaults, inputs) for name in sorted({*recipe, *defaults} - RESERVED.keys())]
@@ -143,7 +143,8 @@ def _choice(name: str, recipe: Mapping[str, Any], defaults: Mapping[str, Any], i
     return Choice(name, wanted, default, value if name in inputs else None)
 
 
-def _objection(name: str, value: Any, inputs: Mapping[str, Input]) -> str:
+def objection(name: str, value: Any, inputs: Mapping[str, Input]) -> str:
+    """Why a recipe cannot give a parameter this value, one sentence; empty where it can."""
     if name in RESERVED:
         return f"parameter '{name}' is set by the step itself: {RESERVED[name]}"
     if name not in inputs:
