@@ -40,9 +40,9 @@ class Preparation:
 
     def write(self, tables: SourceTables, folder: Path) -> tuple[DataFolder, bool]:
         """Write the folder; returns what was written and whether anything changed."""
-        if folder.is_symlink() or folder.name in ("", ".."):
+        if folder.is_symlink():
             folder = folder.resolve()  # what it stands for is exchanged, not the link
-        _check_place(folder)
+        _check_place(folder, Path(self.data.source))
         kept = folder.parent / f"{folder.name}.{REJECTED}"
         with atomic_folder.fresh(folder) as fresh:
             with ExitStack() as opened:  # on a full disk closing a file fails too, and the next is closed all the same
@@ -105,11 +105,21 @@ class Preparation:
         return data_folder.manifest(fresh) or made
 
 
-def _check_place(folder: Path) -> None:
+def _check_place(folder: Path, source: Path) -> None:
+    """Refuse to put rows where something else stands: what is there is gone afterwards."""
     if not folder.exists():
         return
-    if not folder.is_dir() or {entry.name for entry in folder.iterdir()} - FILES - {"sample_score.json"}:
-        raise UsageError(f"'{folder}' exists and is not a folder of prepared data", fix="Name another with --output")
+    place = folder.resolve()
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {folder.name}
+    flaw = ""
+    if names - FILES - {"sample_score.json"} or (names and MANIFEST not in names):
+        flaw = "exists and is not a folder of prepared data"
+    elif place == Path.cwd():
+        flaw = "is the folder that this runs in"
+    elif place in (source.resolve(), *source.resolve().parents):
+        flaw = f"cannot be written from '{source}', which it holds"
+    if flaw:
+        raise UsageError(f"'{folder}' {flaw}", fix="Name another with --output")
 
 
 def _is_same(folder: Path, made: DataFolder) -> bool:

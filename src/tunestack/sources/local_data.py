@@ -76,6 +76,8 @@ def splits(path: Path, found: Format) -> Mapping[str, FileSplit]:
         raise UsageError(f"data source '{path}' does not exist", fix="Write hub:OWNER/NAME for a data set on the hub")
     if path.is_file():
         return {path.stem: FileSplit(path.name, [path], found)}
+    if not path.is_dir():
+        raise UsageError(f"data source '{path}' is neither a file nor a folder", fix="Write its rows to a file first")
     named = named_splits(file.relative_to(path) for file in _files(path))
     if not named:
         forms = ", ".join(f".{form}" for form in data_file.FORMS)

@@ -15,6 +15,7 @@ from tunestack.errors import UsageError
 from tunestack.sources import data_file
 
 _ON_HUB = re.compile(r"([\w.-]+/)?[\w.-]+")  # data sets of the hub's first days have no owner
+_PAGE = re.compile(r"/datasets/([\w.-]+/[\w.-]+)")
 
 if TYPE_CHECKING:
     from tunestack.recipes.recipe import Data
@@ -34,6 +35,12 @@ class Source:
         """A source as a recipe names it, or as a data folder recorded it with its version."""
         from tunestack.sources import corpus
 
+        if "://" in text:
+            found = _PAGE.search(text)
+            raise UsageError(
+                f"data source '{text}' is an address, which is not read",
+                fix=f"Write hub:{found[1] if found else 'OWNER/NAME'} for a data set on the hub, or the path of a file",
+            )
         kind, colon, place = text.partition(":")
         if not colon or kind not in ("hub", "package"):
             return cls("path", text)

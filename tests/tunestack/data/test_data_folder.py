@@ -292,6 +292,24 @@ def test_a_folder_of_something_else_is_not_overwritten(tmp_path) -> None:
     assert (tmp_path / "out" / "thesis.txt").read_text() == "dear"
 
 
+def test_rows_that_someone_else_put_there_are_not_overwritten(tmp_path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "train.jsonl").write_text("dear\n")
+    with pytest.raises(UsageError, match="is not a folder of prepared data"):
+        prepare(tmp_path / "out", three())
+    assert (tmp_path / "out" / "train.jsonl").read_text() == "dear\n"
+
+
+def test_a_folder_is_not_written_from_itself_nor_under_the_feet_of_who_runs_it(tmp_path, monkeypatch) -> None:
+    prepare(tmp_path / "out", three())
+    for source in ("out", "out/train.jsonl"):
+        with pytest.raises(UsageError, match=r"cannot be written from '.*', which it holds"):
+            prepare(tmp_path / "out", three(), source=str(tmp_path / source))
+    monkeypatch.chdir(tmp_path / "out")
+    with pytest.raises(UsageError, match=r"'\.' is the folder that this runs in"):
+        prepare(Path("."), three())
+
+
 def test_a_folder_made_by_hand_is_hashed_anew(corpus, tmp_path) -> None:
     for split in SPLITS:
         data_folder.file(tmp_path, split).write_bytes(data_folder.file(corpus[0], split).read_bytes())

@@ -214,6 +214,12 @@ def test_the_corpus_is_a_pool_of_conversations_with_their_places():
         ("package:other", "unknown package"),
         ("package:chatterbot-corpus@0.0.1", "is not installed. Installed is chatterbot-corpus"),
         ("nowhere", "does not exist. Write hub:OWNER/NAME"),
+        (
+            "https://huggingface.co/datasets/a/b/tree/main",
+            "'https://huggingface.co/datasets/a/b/tree/main' is an address",
+        ),
+        ("https://huggingface.co/datasets/a/b/tree/main", "Write hub:a/b for"),
+        ("/dev/null", "'/dev/null' is neither a file nor a folder"),
         ("{tmp}", "holds no data file"),
     ],
 )
