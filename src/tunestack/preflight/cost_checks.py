@@ -16,11 +16,11 @@ def run(subject: Subject) -> Finding:
     if isinstance(found, str):
         if subject.data is None and found == fine_tune_cost.unprepared(subject.recipe):
             return Finding(check, "not asked", found, _source(subject), "Name the prepared data with --data FOLDER")
-        if subject.planned.objections:
-            return Finding(check, "unknown", found, _source(subject), "See parameters", "parameters")
-        return Finding(
-            check, "unknown", found, _source(subject), "Add what is missing to azure_facts.yml", "training-size"
-        )
+        if subject.planned.objections or subject.planned.shape is None:
+            after = "parameters" if subject.planned.objections else "training-memory"
+            return Finding(check, "unknown", found, _source(subject), f"See {after}", after)
+        fix = "Add what is missing to azure_facts.yml"
+        return Finding(check, "unknown", found, _source(subject), fix, "training-size")
     return Finding(check, "ok", f"{found.text}; {found.assumes}", _source(subject))
 
 

@@ -185,7 +185,8 @@ def _against(check: str, found: Estimate, gpu: Gpu, size: str, fix: str, over: i
 def _unknown_shape(check: str, subject: Subject) -> Finding:
     said = f"the shape of '{subject.recipe.model.name}' stands not in azure_facts.yml"
     fix = "Copy its config.json into the recipe's finetune_config, under the key 'model_config'"
-    return Finding(check, "unknown", said, "azure_facts.yml, architectures", fix)
+    after = "" if check == "training-memory" else "training-memory"
+    return Finding(check, "unknown", said, "azure_facts.yml, architectures", fix, after)
 
 
 def _unknown_gpu(check: str, size: str) -> Finding:

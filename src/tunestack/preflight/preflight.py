@@ -125,15 +125,18 @@ class Report:
     cheaper: tuple[str, ...] = ()
 
     def blocking(self, accepted: Collection[str] = ()) -> tuple[Finding, ...]:
-        """What stands in the way: errors and unknowns that nobody accepted, without those that follow from others."""
-        found = [one for one in self.findings if one.verdict in BLOCKING and one.check not in accepted]
+        """What stands in the way and does not only follow from another finding that does."""
+        found = self.no(accepted)
         names = {one.check for one in found}
         return tuple(one for one in found if one.after not in names)
 
+    def no(self, accepted: Collection[str] = ()) -> tuple[Finding, ...]:
+        """All that stands in the way: errors and unknowns that nobody accepted."""
+        return tuple(one for one in self.findings if one.verdict in BLOCKING and one.check not in accepted)
+
     def accepted(self, given: Mapping[str, str]) -> str:
         """`check: why` of what would have stood in the way, as one text for a tag; empty where nothing would."""
-        taken = [one.check for one in self.findings if one.verdict in BLOCKING and one.check in given]
-        found = [f"{check}: {given[check]}" for check in taken]
+        found = [f"{one.check}: {given[one.check]}" for one in self.no() if one.check in given]
         text = "; ".join(found)
         return text if len(text) <= LONGEST_TAG else f"{text[: LONGEST_TAG - 1]}…"
 
@@ -279,8 +282,15 @@ def refuse(report: Report, accepted: Mapping[str, str], *, shown: str = "") -> N
         )
     found = report.blocking(accepted)
     if found:
-        raise GateSaidNo(
-            *(f"check '{one.check}' says {one.verdict}: {one.reason}" for one in found),
-            fix=f"Mend it, or go on with: {' '.join(f'--accept {one.check}' for one in found)} --why TEXT",
-            shown=shown,
-        )
+        all_of_it = " ".join(f"--accept {one.check}" for one in report.no(accepted))
+        raise GateSaidNo(*_lines(found), fix=f"Mend it, or go on with: {all_of_it} --why TEXT", shown=shown)
+
+
+def _lines(found: Iterable[Finding]) -> Iterator[str]:
+    """One line for each reason, with all checks that give it."""
+    said: dict[tuple[str, str], list[str]] = {}
+    for one in found:
+        said.setdefault((one.verdict, one.reason), []).append(f"'{one.check}'")
+    for (verdict, reason), names in said.items():
+        who = f"check {names[0]} says" if len(names) == 1 else f"checks {', '.join(names)} say"
+        yield f"{who} {verdict}: {reason}"

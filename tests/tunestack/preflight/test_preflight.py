@@ -314,6 +314,25 @@ def test_a_wrong_parameter_is_one_error_and_what_needs_it_unknown(wrong: str) ->
     }  # fmt: skip
 
 
+def test_a_reason_that_many_checks_give_is_one_line_and_all_of_them_can_be_accepted_at_once() -> None:
+    busy = [Finding(name, "unknown", "Azure cannot be reached") for name in ("a", "b")]
+    found = report(*busy, Finding("c", "error", "bad"), Finding("d", "unknown", "no", after="c"))
+    with pytest.raises(GateSaidNo) as raised:
+        preflight.refuse(found, {})
+    assert raised.value.problems == (
+        "checks 'a', 'b' say unknown: Azure cannot be reached",
+        "check 'c' says error: bad",
+    )
+    assert raised.value.fix.endswith("--accept a --accept b --accept c --accept d --why TEXT")
+
+
+def test_a_shape_that_nobody_knows_is_one_error() -> None:
+    found = of_the_hub()
+    told = found.recipe.model_copy(update={"base_model": "hub:someone/model"})
+    names = [one.check for one in preflight.run(replace(found, recipe=told)).blocking()]
+    assert [name for name in names if "memory" in name or name in ("run-cost", "budget")] == ["training-memory"]
+
+
 def test_what_says_neither_error_nor_unknown_cannot_be_accepted() -> None:
     found = report(Finding("a", "ok", ""), Finding("b", "error", "bad"), Finding("c", "warning", ""))
     with pytest.raises(UsageError, match=r"--accept a was given, and it says 'ok'.*--accept c .* 'warning'"):
