@@ -56,7 +56,11 @@ class ChatTokenizer:
         """The conversation as text. What the template refuses is raised as jinja2.TemplateError."""
         return str(
             self._template.render(
-                messages=messages, tools=tools, add_generation_prompt=add_generation_prompt, **self.special
+                messages=messages,
+                tools=tools,
+                documents=None,
+                add_generation_prompt=add_generation_prompt,
+                **self.special,
             )
         )
 
@@ -123,13 +127,22 @@ def _compile(text: str) -> Any:
     def to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None, **others: Any) -> str:
         return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **others)
 
+    class Generation(jinja2.ext.Extension):
+        """`{% generation %}` marks answers for transformers; what is in it is rendered as it stands."""
+
+        tags = {"generation"}
+
+        def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols]
+        trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols, Generation]
     )
     environment.filters["tojson"] = to_json
     environment.globals["raise_exception"] = refuse
     environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
-    return environment.from_string(text.replace("{% generation %}", "").replace("{% endgeneration %}", ""))
+    return environment.from_string(text)
 
 
 def _convert_slow_tokenizer(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,17 @@ def test_a_tokenizer_without_eos_is_a_user_error(imported: Path, tmp_path: Path)
         file.write_text(json.dumps({k: v for k, v in json.loads(file.read_text()).items() if k != "eos_token"}))
     with pytest.raises(UserError, match="has no eos_token; set it"):
         run_on(make_rows(12), imported, tmp_path)
+
+
+def test_what_a_template_marks_as_generated_is_text_as_transformers_has_it(imported: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(imported / "tiny-chat", tmp_path / "model")
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    text = (
+        "{% for message in messages %}\n  {%- generation %}\n{{ message.content }}\n  {% endgeneration %}\n{% endfor %}"
+    )
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "chat_template": text}))
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    assert ChatTokenizer(folder).render([{"role": "user", "content": "q"}] * 2) == "q\nq\n"
 
 
 def test_token_ids_are_those_of_transformers(imported: Path) -> None:
