@@ -124,6 +124,9 @@ def tokens(subject: Subject) -> Finding:
     of = f"of {int(counted.get('sampled_rows') or 0):,} rows counted"
     flaws = [f"{masked:,} {of} have no token to learn from"] if masked else []
     flaws += [f"{cut:,} {of} are cut before their answer ends"] if cut else []
+    run, limit = subject.planned.training, int(counted.get("limit") or 0)
+    if run is not None and run.sequence < min(limit, int(lengths["longest"])):
+        flaws.append(f"they were counted for rows of up to {limit:,} tokens, and the run cuts at {run.sequence:,}")
     if flaws:
         fix = "Raise training.max_seq_length, or leave long rows out with data.max_tokens"
         return Finding(check, "warning", f"{mean}; {' and '.join(flaws)}", CARD, fix)

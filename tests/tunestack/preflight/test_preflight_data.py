@@ -110,6 +110,8 @@ CASES = (
     Case("test-clusters", "not asked", lambda: having(None)),
     Case("test-clusters", "error", lambda: having(folder({"test_questions": 60})), "60 conversations"),
     Case("test-clusters", "error", lambda: having(rows(test=80)), "looks at 80"),
+    Case("data-tokens", "warning", lambda: having(folder(), "training.max_seq_length=1024"), "the run cuts at 1,024"),
+    Case("data-tokens", "ok", lambda: having(folder(), "training.max_seq_length=1900")),
     Case("test-clusters", "warning", lambda: having(folder(), "evaluation.max_rows=105"), "95 to 105 conversations"),
     Case("test-clusters", "error", lambda: having(folder(), "evaluation.max_rows=50"), "looks at 40 to 50"),
     Case("test-clusters", "warning", lambda: having(folder({"test_questions": None})), "count once"),
