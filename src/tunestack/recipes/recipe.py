@@ -188,15 +188,9 @@ def _parsed(
     problems = [f"{what} has a key '{key}': a recipe is called as its file is" for key in ("name",) if key in given]
     problems += [f"{what} has an unknown key '{key}'" for key in ("folder",) if key in given]
     content, places, wrong = recipe_settings.applied(given, settings)
-    content = _given(content)
     kept = {key: value for key, value in content.items() if key not in ("name", "folder")}
     found, flaws = checked(Recipe, {**kept, "name": name, "folder": folder}, what, places)
     return found, [*problems, *wrong, *flaws, *(f"{what}: {flaw}" for flaw in recipe_rules.conflicts(content))]
-
-
-def _given(content: dict[str, Any]) -> dict[str, Any]:
-    """Without keys that hold nothing, such as a section of which every key is commented out: they are not there."""
-    return {k: _given(v) if isinstance(v, dict) else v for k, v in content.items() if v is not None}
 
 
 def as_yaml(found: Recipe) -> str:

@@ -40,6 +40,11 @@ def test_the_file_itself_is_left_as_it_was():
     assert places == {"a.b": "--set 'a.b=2'"}
 
 
+def test_what_holds_nothing_is_not_there():
+    content = {"a": {"b": 1, "c": None}, "d": None, "e": {"f": {"g": None}}}
+    assert recipe_settings.applied(content, ["a.b=null"])[0] == {"a": {}, "e": {"f": {}}}
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
