@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from tunestack.errors import UsageError
 from tunestack.recipes import recipe_rules, recipe_settings
@@ -60,6 +60,14 @@ def _one_value(value: Any) -> Any:
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _held(cls, content: Any) -> Any:
+        """A known key that holds nothing is not there, such as a section of which every line is commented out."""
+        if not isinstance(content, dict):
+            return content
+        return {key: value for key, value in content.items() if value is not None or key not in cls.model_fields}
 
 
 ComponentInput = Annotated[Scalar | None, BeforeValidator(_one_value)]

@@ -14,8 +14,7 @@ from tunestack.settings_file import load
 def applied(content: Mapping[str, Any], settings: Sequence[str]) -> tuple[dict[str, Any], dict[str, str], list[str]]:
     """The content with every setting in its place, where each came from, and what cannot be a setting.
 
-    Keys are dotted, values are YAML. What holds nothing is not there: a key set to null, and a section of which every
-    line is commented out. The content given is left as it is.
+    Keys are dotted, values are YAML; null takes an optional key away. The content given is left as it is.
     """
     changed = copy.deepcopy(dict(content))
     places: dict[str, str] = {}
@@ -33,11 +32,7 @@ def applied(content: Mapping[str, Any], settings: Sequence[str]) -> tuple[dict[s
         else:
             problems += _put(changed, parts, value, said)
             places[key.strip()] = said
-    return _held(changed), places, problems
-
-
-def _held(content: dict[str, Any]) -> dict[str, Any]:
-    return {k: _held(v) if isinstance(v, dict) else v for k, v in content.items() if v is not None}
+    return changed, places, problems
 
 
 def _put(content: dict[str, Any], parts: Sequence[str], value: str, said: str) -> list[str]:

@@ -40,11 +40,6 @@ def test_the_file_itself_is_left_as_it_was():
     assert places == {"a.b": "--set 'a.b=2'"}
 
 
-def test_what_holds_nothing_is_not_there():
-    content = {"a": {"b": 1, "c": None}, "d": None, "e": {"f": {"g": None}}}
-    assert recipe_settings.applied(content, ["a.b=null"])[0] == {"a": {}, "e": {"f": {}}}
-
-
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -53,6 +48,7 @@ def test_what_holds_nothing_is_not_there():
         (["training..seed=3"], "is not of the form KEY=VALUE"),
         (["trainin.seed=3"], "--set 'trainin.seed=3' has an unknown key 'trainin'; did you mean 'training'?"),
         (["evaluation.mingain=3"], "has an unknown key 'evaluation.mingain'; did you mean 'min_gain'?"),
+        (["buget=null"], "--set 'buget=null' has an unknown key 'buget'; did you mean 'budget'?"),
         (["data.percent=900"], "--set 'data.percent=900': 'data.percent' cannot be 900"),
         (["experiment.x=1"], "--set 'experiment.x=1': 'experiment' holds one value and no keys"),
         (["training.seed=["], "--set 'training.seed=[': its value is not YAML"),
