@@ -103,6 +103,7 @@ class Connection:
             place.resource_group,
             place.name,
             enable_telemetry=False,
+            show_progress=sys.stderr.isatty(),
         )
 
     def registry(self, name: str) -> Any:

@@ -5,6 +5,7 @@ Everything was decided before; here it takes the SDK's form. Names of nodes and 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import Parameter, Signature
@@ -19,6 +20,8 @@ from tunestack.jobs.run_history import JOB_VERSION
 from tunestack.jobs.trained_model import MODEL_OUTPUT, place
 
 GATE_OUTPUT = "evaluation"
+CONFLICT = 409
+UPLOAD_TRIES, UPLOAD_PAUSE_SECONDS = 5, 3.0
 
 
 @dataclass(frozen=True)
@@ -129,12 +132,18 @@ def _submit(connection: Connection, job: Any, head: Head) -> dict[str, Any] | No
     job.tags = dict(head.tags)
     job.settings.force_rerun = True
     job.settings.continue_on_step_failure = False
-    try:
-        roles.once_spread(connection.created, lambda: connection.ml.jobs.create_or_update(job))
-    except HttpResponseError:
-        other = connection.arm.find(f"{connection.workspace.path}/jobs/{head.name}", JOB_VERSION)
-        if other is None:
-            raise
-        cli.note(f"job '{head.name}' was submitted already, by somebody else or a moment ago")
-        return other
-    return None
+    tries = UPLOAD_TRIES
+    while True:
+        try:
+            roles.once_spread(connection.created, lambda: connection.ml.jobs.create_or_update(job))
+            return None
+        except HttpResponseError as error:
+            other = connection.arm.find(f"{connection.workspace.path}/jobs/{head.name}", JOB_VERSION)
+            if other is not None:
+                cli.note(f"job '{head.name}' was submitted already, by somebody else or a moment ago")
+                return other
+            # Without the job it is a file: its place is made of its content, and somebody is writing the same there.
+            tries -= 1
+            if error.status_code != CONFLICT or not tries:
+                raise
+        time.sleep(UPLOAD_PAUSE_SECONDS)

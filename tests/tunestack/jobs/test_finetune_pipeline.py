@@ -26,11 +26,12 @@ GATE = {"min_gain": 0.02, "attempt": 1}
 
 
 class Cloud:
-    """Takes jobs; `taken` are those that are there, `refusal` is what submitting raises."""
+    """Takes jobs; `taken` are those that are there, `refusal` is what submitting raises at first."""
 
-    def __init__(self, refusal: Exception | None = None, **taken: Any) -> None:
+    def __init__(self, refusal: Exception | None = None, refusals: int = 99, **taken: Any) -> None:
         self.sent: list[Any] = []
-        self._refusal, self._taken = refusal, taken
+        self.tries = 0
+        self._refusal, self._refusals, self._taken = refusal, refusals, taken
         self.created = None
         self.workspace = SimpleNamespace(path="/w")
         self.ml = SimpleNamespace(jobs=SimpleNamespace(create_or_update=self._take))
@@ -39,7 +40,8 @@ class Cloud:
         )
 
     def _take(self, job: Any) -> None:
-        if self._refusal:
+        self.tries += 1
+        if self._refusal and self.tries <= self._refusals:
             raise self._refusal
         self.sent.append(job)
 
@@ -128,5 +130,24 @@ def test_a_name_that_somebody_took_meanwhile_gives_the_job_that_has_it(
     refusal = ResourceExistsError("A job with this name already exists.")
     assert finetune(Cloud(refusal, chat_5f2c=theirs), train, {**FILES, **BASE}) is theirs
     assert "job 'chat-5f2c' was submitted already" in capsys.readouterr().err
+
+
+def test_a_file_that_somebody_else_uploads_at_the_same_moment_is_tried_again_for_a_while(
+    train: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from azure.core.exceptions import HttpResponseError, ResourceExistsError
+
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    taken = ResourceExistsError("The specified blob already exists.")
+    taken.status_code = 409
+    meanwhile = Cloud(taken, refusals=2)
+    assert finetune(meanwhile, train, {**FILES, **BASE}) is None
+    assert (len(meanwhile.sent), len(pauses)) == (1, 2)
     with pytest.raises(ResourceExistsError):
-        finetune(Cloud(refusal), train, {**FILES, **BASE})
+        finetune(Cloud(taken), train, {**FILES, **BASE})
+    assert len(pauses) == 2 + finetune_pipeline.UPLOAD_TRIES - 1
+    refused = Cloud(HttpResponseError("an input has no value"))
+    with pytest.raises(HttpResponseError):
+        finetune(refused, train, {**FILES, **BASE})
+    assert refused.tries == 1
