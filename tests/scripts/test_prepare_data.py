@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -73,6 +75,18 @@ def test_rows_are_shown_as_the_model_is_trained_on_them(script: Script, tmp_path
     assert ended.err.count("<|im_start|>assistant\n[[a<|im_end|>\n]]") == 2
     assert "the marks come from finetune_config.json" in ended.err
     assert str(tmp_path) not in (tmp_path / "data" / "card.md").read_text().replace(str(tmp_path / "rows.jsonl"), "")
+
+
+def test_a_base_model_without_chat_template_is_an_error_and_not_an_estimate(script: Script, tmp_path) -> None:
+    """As fetched before from the hub: its tokenizer is kept."""
+    kept = Path(os.environ["TUNESTACK_CACHE"]) / "tokenizers" / "hub" / "someone" / "base"
+    shutil.copytree(make_tiny_model(tmp_path / "model") / "data" / "tokenizer", kept)
+    (kept / "tokenizer_config.json").write_text("{}")
+    (tmp_path / "config.json").write_text("{}")
+    changed = ("--set", "base_model=hub:someone/base", "--set", f"finetune_config={tmp_path / 'config.json'}")
+    ended = script("prepare_data", "--recipe", RECIPE, *changed, "--output", tmp_path / "data")
+    assert "the tokenizer of 'hub:someone/base' has no chat template: it belongs to no chat model" in ended.failed(2)
+    assert not (tmp_path / "data").exists()
 
 
 def test_rows_of_which_nothing_is_trained_on_are_warned_of(script: Script, tmp_path) -> None:

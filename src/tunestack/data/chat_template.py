@@ -20,6 +20,10 @@ PROBE: Messages = tuple(
 )
 
 
+class NoChatTemplate(UsageError):
+    """The model is no chat model, which no estimate makes good."""
+
+
 class Template:
     """Rendered in jinja's sandbox: a template comes from whoever published the model."""
 
@@ -29,15 +33,15 @@ class Template:
         self.system_supported = True
 
     @classmethod
-    def of(cls, folder: Path, settings: Mapping[str, Any], special: Mapping[str, str]) -> Template:
-        """The template beside a tokenizer: a file of its own, or in the tokenizer's settings."""
+    def of(cls, folder: Path, settings: Mapping[str, Any], special: Mapping[str, str], name: str) -> Template:
+        """The template beside a tokenizer called `name`: a file of its own, or in the tokenizer's settings."""
         file = folder / "chat_template.jinja"
         found = file.read_text(encoding="utf-8") if file.is_file() else settings.get("chat_template")
         if isinstance(found, list):  # several, by name
             found = {entry["name"]: entry["template"] for entry in found}.get("default")
         if not found:
-            raise UsageError(
-                f"the tokenizer in '{folder}' has no chat template: it belongs to no chat model",
+            raise NoChatTemplate(
+                f"the tokenizer of '{name}' has no chat template: it belongs to no chat model",
                 fix="Fine-tune the instruct or chat variant of the model",
             )
         return cls(str(found), special)

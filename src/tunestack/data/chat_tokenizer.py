@@ -69,7 +69,7 @@ class ChatTokenizer:
         self._backend.no_padding()
         settings = _json(place / "tokenizer_config.json")
         self.name = name or _named(folder, place / "tokenizer.json")
-        self.template = chat_template.Template.of(place, settings, _special(place, settings))
+        self.template = chat_template.Template.of(place, settings, _special(place, settings), name or str(folder))
         maximum = int(settings.get("model_max_length") or _ABSURD_LENGTH + 1)
         maximum = _LENGTH_WITHOUT_LIMIT if maximum > _ABSURD_LENGTH else maximum
         self.limit = maximum if limit < 0 else min(limit, maximum)

@@ -29,6 +29,7 @@ FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "
 
 def find(found: Recipe | None, named: str | None) -> ChatTokenizer | None:
     """The tokenizer that `named` says, else the variable's, else the base model's; what was named must be there."""
+    from tunestack.data.chat_template import NoChatTemplate
     from tunestack.data.chat_tokenizer import ChatTokenizer
     from tunestack.recipes import architecture
 
@@ -47,6 +48,8 @@ def find(found: Recipe | None, named: str | None) -> ChatTokenizer | None:
         with tempfile.TemporaryDirectory() as place:
             _fetch(found.model, Path(place))
             return ChatTokenizer(Path(place), str(found.model), config, limit)
+    except NoChatTemplate:
+        raise
     except (TunestackError, OSError) as error:
         note(f"the tokenizer of '{found.base_model}' cannot be had, tokens are estimated: {error}")
         return None
