@@ -48,8 +48,6 @@ class Template:
 
     def rendered(self, messages: Messages, *, is_question: bool = False) -> str | None:
         """The conversation as text, None where the template refuses it; with `is_question` an answer may follow."""
-        import jinja2
-
         found = list(messages) if self.system_supported else _without_system(messages)
         try:
             return str(
@@ -57,7 +55,7 @@ class Template:
                     messages=found, tools=None, documents=None, add_generation_prompt=is_question, **self._special
                 )
             )
-        except (jinja2.TemplateError, AttributeError, KeyError, TypeError):
+        except Exception:  # it is its publisher's program: whatever it raises, it refuses this conversation
             return None
 
     def marks(self) -> Iterator[tuple[str, str]]:

@@ -207,6 +207,13 @@ def test_a_model_without_system_role_gets_its_text_before_the_first_question(mod
     )
 
 
+@pytest.mark.parametrize(
+    "text", ["{{ 1 / 0 }}", "{{ 'a'.index('b') }}", "{{ range(10 ** 9) | list }}", "{{ none.x.y }}"]
+)
+def test_whatever_a_template_raises_is_a_refusal(text) -> None:
+    assert Template(text, {}).rendered(row("q", "a")["messages"]) is None
+
+
 def test_a_row_that_the_template_refuses_is_none_and_its_neighbours_are_not(model, tmp_path) -> None:
     tokenizer = ChatTokenizer(model)
     tokenizer.template = Template(STRICT, {})
