@@ -106,7 +106,7 @@ def test_an_unknown_price_is_a_line_and_said_in_the_sum(script: Script, tmp_path
     [
         ((), "--stack"),
         (("--stack", "prd"), "there is no stack file 'Pulumi.prd.yaml'; did you mean 'prod'"),
-        (("--stack", "dev", "--plan", "gone.json"), "'gone.json' does not exist"),
+        (("--stack", "dev", "--plan", "gone.json"), "'gone.json' is no file"),
         (("--stack", "dev", "--lease", "soon"), "lease 'soon' is no time span"),
         (("--stack", "dev", "--lease", "9d"), "longer than the stack allows"),
         (("--stack", "dev", "--deployment", "gone.yml"), "deployment 'gone.yml' does not exist"),

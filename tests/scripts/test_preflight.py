@@ -166,6 +166,7 @@ def test_every_problem_is_an_error_line_and_stdout_stays_empty(script: Script, s
         ((), "--recipe"),
         (("--recipe", PHI_4, "--offline"), "--offline was given without --stack"),
         (("--recipe", PHI_4, "--offline", "--stack", "prd"), "did you mean 'prod'"),
+        (("--recipe", PHI_4, "--offline", "--stack", "shared"), "stack 'shared' is a registry for models"),
         (("--recipe", "gone.yml", "--offline", "--stack", "dev"), "recipe 'gone.yml' does not exist"),
         (("--recipe", PHI_4, "--offline", "--stack", "dev", "--data", "gone"), "data folder 'gone' does not exist"),
         (("--recipe", PHI_4, "--offline", "--stack", "dev", "--deployment", "gone.yml"), "'gone.yml' does not exist"),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tunestack import azure_facts
 from tunestack.azure_facts import Figure
 from tunestack.cost.prices import PriceBook
 from tunestack.cost.stack_plan import Item
@@ -87,7 +88,7 @@ def bill(items: Sequence[Item], prices: PriceBook) -> Bill:
 
 def _lines(item: Item, prices: PriceBook) -> Iterable[Line]:
     priced = _PRICED.get(item.kind)
-    return priced(item, prices) if priced else [Line(item.name, item.kind, None, None, None, "price unknown")]
+    return priced(item, prices) if priced else [unpriced(item.name, item.kind)]
 
 
 def always(name: str, kind: str, figure: Figure, count: float = 1, note: str = "") -> Line:
@@ -108,9 +109,27 @@ def machines(name: str, kind: str, size: str, figure: Figure | None, least: int,
     what = f"{most} x {size}" if least == most else f"{least} to {most} x {size}"
     said = f"{what}; {note}" if note else what
     if figure is None:
-        return Line(name, kind, None, None, None, f"price unknown: {said}")
+        return unpriced(name, kind, said)
     idle, busy = figure.dollars * least, figure.dollars * most
     return Line(name, kind, idle, busy, round(idle * HOURS_A_MONTH, 2), _said(figure, said))
+
+
+def unpriced(name: str, kind: str, what: str = "") -> Line:
+    """A line whose price nobody knows."""
+    return Line(name, kind, None, None, None, f"price unknown: {what}" if what else "price unknown")
+
+
+def _of_sku(meter: str, sku: str, prices: PriceBook) -> Figure | None:
+    """The price of a meter that comes in several SKUs; None for one that the table has not got."""
+    name = f"{meter}_{sku.removeprefix('Standard_').lower()}"
+    return prices.meter(name) if name in azure_facts.facts()["meters"] else None
+
+
+def _kept(name: str, kind: str, sku: str, prices: PriceBook) -> Line:
+    figure = _of_sku("storage", sku, prices)
+    if figure is None:
+        return unpriced(name, kind, sku)
+    return by_use(name, kind, figure.dollars * ASSUMED_GB, figure, f"{ASSUMED_GB} GB kept, {sku}")
 
 
 def _said(figure: Figure, note: str) -> str:
@@ -118,9 +137,7 @@ def _said(figure: Figure, note: str) -> str:
 
 
 def _storage(item: Item, prices: PriceBook) -> Iterator[Line]:
-    sku = _at(item.inputs, "sku", "name")
-    figure = prices.meter(f"storage_{sku.removeprefix('Standard_').lower()}")
-    yield by_use(item.name, item.kind, figure.dollars * ASSUMED_GB, figure, f"{ASSUMED_GB} GB kept, {sku}")
+    yield _kept(item.name, item.kind, _at(item.inputs, "sku", "name"), prices)
 
 
 def _vault(item: Item, prices: PriceBook) -> Iterator[Line]:
@@ -132,7 +149,8 @@ def _vault(item: Item, prices: PriceBook) -> Iterator[Line]:
 
 def _registry(item: Item, prices: PriceBook) -> Iterator[Line]:
     sku = _at(item.inputs, "sku", "name")
-    yield always(item.name, item.kind, prices.meter(f"registry_{sku.lower()}"), note=sku)
+    figure = _of_sku("registry", sku, prices)
+    yield always(item.name, item.kind, figure, note=sku) if figure else unpriced(item.name, item.kind, sku)
 
 
 def _logs(item: Item, prices: PriceBook) -> Iterator[Line]:
@@ -185,12 +203,8 @@ def _firewall(items: Sequence[Item], prices: PriceBook) -> Iterator[Line]:
         if any(rule.get("type") == "FQDN" for rule in [*rules, *written]):
             sku = str(network.get("firewallSku") or "Standard")
             note = f"{sku}; Azure starts it with the first outbound rule by name; without data processed"
-            yield always(
-                f"firewall of {item.name}'s managed network",
-                item.kind,
-                prices.meter(f"firewall_{sku.lower()}"),
-                note=note,
-            )
+            name, figure = f"firewall of {item.name}'s managed network", _of_sku("firewall", sku, prices)
+            yield always(name, item.kind, figure, note=note) if figure else unpriced(name, item.kind, note)
 
 
 def _is_managed(item: Item) -> bool:
@@ -204,10 +218,7 @@ def _shared_registry(item: Item, prices: PriceBook) -> Iterator[Line]:
     details = item.inputs.get("regionDetails") or [{}]
     accounts = details[0].get("storageAccountDetails") or [{}]
     sku = str((accounts[0].get("systemCreatedStorageAccount") or {}).get("storageAccountType") or "Standard_LRS")
-    figure = prices.meter(f"storage_{sku.removeprefix('Standard_').lower()}")
-    yield by_use(
-        f"models of {item.name}", item.kind, figure.dollars * ASSUMED_GB, figure, f"{ASSUMED_GB} GB kept, {sku}"
-    )
+    yield _kept(f"models of {item.name}", item.kind, sku, prices)
 
 
 def _per(meter: str) -> Callable[[Item, PriceBook], Iterator[Line]]:

@@ -125,8 +125,8 @@ def read(
     """The stack's resources, and one sentence that says where they were read."""
     if plan is not None:
         if not plan.is_file():
-            raise UsageError(f"'{plan}' does not exist", fix=f"Write it with: pulumi preview --json > {plan}")
-        return from_preview(plan.read_text()), f"resources are those of the plan in '{plan}'"
+            raise UsageError(f"'{plan}' is no file", fix=f"Write it with: pulumi preview --json > {plan}")
+        return from_preview(plan.read_bytes(), f" in '{plan}'"), f"resources are those of the plan in '{plan}'"
     dialled = f"resources are those that the dials in Pulumi.{stack}.yaml ask for"
     if offline:
         return from_dials(dials, stack), dialled
@@ -137,18 +137,18 @@ def read(
     return found, "resources are those of `pulumi preview`"
 
 
-def from_preview(text: str) -> list[Item]:
+def from_preview(text: str | bytes, where: str = "") -> list[Item]:
     """Every Azure resource that is there after the plan; `text` is what `pulumi preview --json` wrote."""
-    try:
-        steps = list(json.loads(text)["steps"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise UsageError("the plan is not the JSON of `pulumi preview --json`") from error
     found: dict[str, Item] = {}
-    for step in steps:
-        state = step.get("newState")
-        token = (state or {}).get("type", "")
-        if state and step.get("op") not in ("delete", "delete-replaced", "discard") and is_azure(token):
-            found[step["urn"]] = Item(kind_of(token), step["urn"].rpartition("::")[2], state.get("inputs") or {})
+    try:
+        for step in json.loads(text)["steps"]:
+            state = step.get("newState")
+            token = (state or {}).get("type", "")
+            if state and step.get("op") not in ("delete", "delete-replaced", "discard") and is_azure(token):
+                inputs = dict(state.get("inputs") or {})
+                found[step["urn"]] = Item(kind_of(token), step["urn"].rpartition("::")[2], inputs)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UsageError(f"the plan{where} is not the JSON of `pulumi preview --json`") from error
     return list(found.values())
 
 

@@ -93,7 +93,13 @@ def _dials(stack: str, cloud: Connection | None) -> Mapping[str, Any]:
     here, told = Path.cwd(), _of_stack(cloud) if cloud else {}
     if cloud and not any((folder / f"Pulumi.{stack}.yaml").is_file() for folder in (here, *here.parents)):
         return told
-    return {**stack_plan.dials(stack_plan.project_folder(here), stack), **told}
+    dials = stack_plan.dials(stack_plan.project_folder(here), stack)
+    if dials.get("purpose") == "registry":
+        raise UsageError(
+            f"stack '{stack}' is a registry for models: nothing is trained or served in it",
+            fix="Name the stack of an environment: --stack dev",
+        )
+    return {**dials, **told}
 
 
 def _of_stack(cloud: Connection) -> dict[str, Any]:

@@ -50,7 +50,14 @@ def test_low_priority_machines_are_billed_as_such() -> None:
 
 @pytest.mark.parametrize(
     "item",
-    [Item("containerservice:ManagedCluster", "new"), cluster("Standard_Unheard_of"), cluster("Standard_NC6s_v3")],
+    [
+        Item("containerservice:ManagedCluster", "new"),
+        cluster("Standard_Unheard_of"),
+        cluster("Standard_NC6s_v3"),
+        Item("storage:StorageAccount", "fast", {"sku": {"name": "Premium_LRS"}}),
+        Item("storage:StorageAccount", "without"),
+        Item("containerregistry:Registry", "images", {"sku": {"name": "Classic"}}),
+    ],
 )
 def test_what_nobody_can_price_is_unknown_and_never_free(item) -> None:
     found = costs.bill([item], book())
@@ -137,7 +144,20 @@ def test_a_plan_is_read_with_versions_deletions_and_what_is_no_azure_resource_le
     ]
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "no", '{"steps": 3}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "[]",
+        "no",
+        b"\xff\xfe",
+        '{"steps": 3}',
+        '{"steps": [1]}',
+        '{"steps": [{"op": "create", "newState": {"type": "azure-native:storage:StorageAccount"}}]}',
+        '{"steps": [{"op": "create", "urn": "a", "newState": {"type": "azure-native:a:B", "inputs": 3}}]}',
+    ],
+)
 def test_a_file_that_is_no_plan_is_refused(text) -> None:
     with pytest.raises(UsageError, match="not the JSON of `pulumi preview --json`"):
         stack_plan.from_preview(text)
