@@ -62,7 +62,8 @@ def mapping(file: Path, what: str) -> dict[str, Any]:
     except DuplicateKeyError as error:
         raise UsageError(f"{what} '{file}': {error}", fix="Keep the one that is meant") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{what} '{file}' cannot be read: {' '.join(str(error).split())}") from error
+        said = " ".join(str(error).split()).replace(' in "<unicode string>",', " in")
+        raise UsageError(f"{what} '{file}' cannot be read: {said}") from error
     if content is None:
         raise UsageError(f"{what} '{file}' is empty")
     if not isinstance(content, dict):

@@ -225,7 +225,7 @@ def test_a_file_whose_name_cannot_name_a_job_is_refused_with_what_can(tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("- a\n", "not a mapping"), ("a: [\n", "cannot be read"), ("# nothing\n", "is empty")]
+    ("text", "said"), [("- a\n", "not a mapping"), ("a: [\n", "in line 2, column 1"), ("# nothing\n", "is empty")]
 )
 def test_what_is_no_yaml_mapping_is_said_so(tmp_path, text, said):
     assert said in problems(tmp_path, text)[0]
