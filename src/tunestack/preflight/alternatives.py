@@ -6,7 +6,7 @@ shown as they are known.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,8 +14,11 @@ from tunestack import azure_facts
 from tunestack.azure_facts import Gpu, Purpose
 from tunestack.cost import fine_tune_cost, gpu_memory, quota, serving_memory
 from tunestack.cost.gpu_memory import Span
+from tunestack.errors import CloudError
 from tunestack.preflight import models_checks, sizes_checks
 from tunestack.preflight.preflight_subject import Subject
+
+PURPOSES = ("training", "serving")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,11 @@ class Alternative:
     free_cores: int | None
     region: bool | None
     is_chosen: bool
+
+    @property
+    def has_quota(self) -> bool:
+        """Whether quota is there for it, as far as anybody could say."""
+        return self.free_cores is None or self.cores <= self.free_cores
 
     @property
     def text(self) -> str:
@@ -72,13 +80,15 @@ def of_subject(subject: Subject) -> tuple[Alternative, ...]:
     return (*training, *serving)
 
 
-def worth_showing(found: tuple[Alternative, ...]) -> tuple[Alternative, ...]:
-    """Of each purpose: none where the chosen size is the cheapest that fits, else what fits, up to the chosen one."""
+def worth_showing(found: tuple[Alternative, ...], stopped: Collection[str] = ()) -> tuple[Alternative, ...]:
+    """Of each purpose what fits and has quota, up to the chosen size; all others where that one is stopped."""
     shown: list[Alternative] = []
-    for purpose in ("training", "serving"):
+    for purpose in PURPOSES:
         own = [one for one in found if one.purpose == purpose]
         chosen = next((place for place, one in enumerate(own) if one.is_chosen), None)
-        shown += own[:chosen]
+        if purpose in stopped:
+            chosen = None
+        shown += [one for one in own[:chosen] if one.has_quota and not one.is_chosen]
     return tuple(shown)
 
 
@@ -172,8 +182,13 @@ def _cores(size: str, machines: int) -> tuple[str, int]:
 
 
 def _free(subject: Subject, family: str) -> int | None:
-    """Cores that quota leaves now; None offline and for a family without a row."""
+    """Cores that quota leaves now, none for a family without a row; None offline and where it may not be read."""
     if subject.live is None:
         return None
-    found = (subject.live.quota or {}).get(quota.key(family))
-    return max(found[1] - found[0], 0) if found else None
+    try:
+        used, limit = subject.live.quota.get(quota.key(family), (0, 0))
+    except CloudError as error:
+        if error.status != 403:
+            raise
+        return None
+    return max(limit - used, 0)

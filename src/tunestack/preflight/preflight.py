@@ -180,11 +180,16 @@ def run(subject: Subject) -> Report:
     from tunestack.preflight import alternatives, cost_checks
 
     findings = tuple(asked(check, subject) for check in checks())
+    estimate: Mapping[str, Any] = {}
+    others: tuple[alternatives.Alternative, ...] = ()
     try:
-        estimate, others = cost_checks.record(subject), alternatives.of_subject(subject)
+        estimate = cost_checks.record(subject)
+        others = alternatives.of_subject(subject)
     except TunestackError as error:  # the checks above say so too
-        estimate, others = {"unknown": "; ".join(error.problems)}, ()
-    cheaper = tuple(one.text for one in alternatives.worth_showing(others))
+        estimate = estimate or {"unknown": "; ".join(error.problems)}
+    no = [one.check for one in findings if one.verdict in BLOCKING]
+    stopped = [purpose for purpose in alternatives.PURPOSES if any(check.startswith(f"{purpose}-") for check in no)]
+    cheaper = tuple(one.text for one in alternatives.worth_showing(others, stopped))
     return Report(findings, subject.cloud is None, estimate, tuple(one.record for one in others), cheaper)
 
 

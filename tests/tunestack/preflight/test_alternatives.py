@@ -138,6 +138,34 @@ def test_all_that_fit_are_shown_where_the_chosen_one_does_not() -> None:
     assert not any(one.is_chosen for one in of(small, "training"))
 
 
+def some(**cores: int) -> Subject:
+    """A region with two sizes of other families that would do, and so many cores of each granted."""
+    sizes = [*at.OFFERED, {"name": H100, "family": "standardNCADSH100v5Family", "vCPUs": 40}]
+    rows = [at.usage(family, 0, limit) for family, limit in cores.items()]
+    usages = [*rows, at.usage("standardDDSv5Family", 0, 100)]
+    return online({at.SIZES: {"value": sizes}, at.USAGES: {"value": usages}})
+
+
+def test_where_quota_stops_the_chosen_size_what_has_quota_is_shown() -> None:
+    found = preflight.run(some(StandardNCADSA100v4Family=0, standardNCADSH100v5Family=80))
+    assert [text.partition(" ")[0] for text in found.cheaper] == [H100, H100], "to train on, and to serve on"
+    assert "(80 free)" in found.cheaper[0]
+
+
+def test_what_has_no_quota_is_kept_in_the_record_and_not_shown() -> None:
+    subject = some(StandardNCADSA100v4Family=48, standardNCADSH100v5Family=0)
+    assert H100 in names(subject, "training")
+    assert preflight.run(subject).cheaper == (), "it is cheaper for a run, and nobody grants it"
+    without = some(StandardNCADSA100v4Family=48)
+    assert [one.free_cores for one in of(without, "training") if one.size == H100] == [0], "no row is no quota"
+
+
+def test_a_quota_that_may_not_be_read_leaves_the_estimate_and_the_alternatives() -> None:
+    found = preflight.run(online({at.USAGES: at.refused()}))
+    assert "text" in found.estimate["run"]
+    assert {one["quota"]["free"] for one in found.alternatives} == {None}
+
+
 def test_a_line_says_price_hours_dollars_memory_and_quota() -> None:
     (own,) = [one for one in of(offline(PHI_3), "training") if one.is_chosen]
     assert own.text.startswith(f"{A100} fits, 3.67 $/h, ")
