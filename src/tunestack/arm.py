@@ -12,7 +12,12 @@ from urllib.parse import quote
 
 from azure.core import PipelineClient
 from azure.core.credentials import TokenCredential
-from azure.core.exceptions import IncompleteReadError, ServiceRequestError, ServiceResponseError
+from azure.core.exceptions import (
+    ClientAuthenticationError,
+    IncompleteReadError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
 from azure.core.pipeline import PipelineResponse
 from azure.core.pipeline.policies import (
     BearerTokenCredentialPolicy,
@@ -27,7 +32,7 @@ from azure.mgmt.core import ARMPipelineClient
 from azure.mgmt.core.polling.arm_polling import ARMPolling
 
 from tunestack.errors import CloudError, EndedBadly, TunestackError
-from tunestack.refusals import refused, unreachable
+from tunestack.refusals import explain, refused, unreachable
 
 MANAGEMENT = "https://management.azure.com"
 Json = dict[str, Any]
@@ -132,6 +137,8 @@ class Arm:
             done: Any = self._client.send_request(request, _return_pipeline_response=True, **self._options)
         except _LOST as error:
             raise unreachable(str(error)) from error
+        except ClientAuthenticationError as error:  # of the credential: an answer of 401 is none
+            raise explain(error) from error
         status = done.http_response.status_code
         if status >= 400 and status not in allowed:
             done.http_response.read()

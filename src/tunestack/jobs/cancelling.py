@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from tunestack import cli
 from tunestack.connect import Connection
-from tunestack.errors import CloudError, UsageError
+from tunestack.errors import CloudError, TunestackError, UsageError
 from tunestack.jobs import job_name
 from tunestack.jobs.run_cost import Cost, Costs
 from tunestack.jobs.run_history import JOB_VERSION, Run, RunHistory
@@ -53,7 +53,7 @@ def cost(history: RunHistory, run: Run) -> Cost | None:
     try:
         body = history.job(run.id) or {}
         return Costs(history).of(history.steps(run.id) or [run], Dials.of(body), datetime.now(UTC))
-    except CloudError as error:
+    except TunestackError as error:
         cli.note(f"warning: what job '{run.id}' has cost cannot be found out: {error}")
         return None
 

@@ -8,7 +8,7 @@ import shlex
 from typing import Any
 
 from tunestack import cli, tables
-from tunestack.errors import CloudError
+from tunestack.errors import TunestackError
 from tunestack.jobs import cancelling, job_name
 from tunestack.jobs.finetune import Plan
 from tunestack.jobs.run_history import Run, RunHistory
@@ -42,7 +42,7 @@ def watch(history: RunHistory, job: str, options: argparse.Namespace) -> cli.Res
     run = follow(history, job, attach, Waiting.of(options))
     try:
         found = metrics(history, run)
-    except CloudError as error:
+    except TunestackError as error:
         cli.note(f"warning: the metrics of job '{job}' cannot be read: {error}")
         found = {}
     _show_metrics(found)

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from tunestack.jobs import job_report
+from tunestack.errors import NotConfigured
+from tunestack.jobs import cancelling, job_report
 from tunestack.jobs.run_history import Point, Run, RunHistory
 
 TOLD = {
@@ -27,3 +28,26 @@ def test_a_loss_that_became_no_number_is_said_and_is_no_figure(capsys: pytest.Ca
     said = capsys.readouterr().err
     assert "'loss' is no number at 2 of 4 steps, first at step 3" in said
     assert "'eval_loss' is no number at 1 of 1 steps, first at step 0" in said
+
+
+def test_a_credential_that_is_lost_after_the_end_takes_no_result_away(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: Any) -> Any:
+        raise NotConfigured("no credential was accepted")
+
+    ended = Run("j", "j", "Completed")
+    history: Any = SimpleNamespace(metrics=lost, job=lost, connection=None)
+    monkeypatch.setattr(job_report, "follow", lambda *_: ended)
+    monkeypatch.setattr(job_report.job_name, "find", lambda history, job: job)
+    options = SimpleNamespace(outputs=None, subscription=None, resource_group=None, workspace_name=None)
+    result = job_report.watch(history, "j", cast(Any, options))
+    assert (result.record["status"], result.record["metrics"], result.record["estimated_cost"]) == (
+        "Completed",
+        {},
+        None,
+    )
+    assert cancelling.cost(history, ended) is None
+    said = capsys.readouterr().err
+    assert "warning: the metrics of job 'j' cannot be read: no credential was accepted" in said
+    assert "warning: what job 'j' has cost cannot be found out: no credential was accepted" in said

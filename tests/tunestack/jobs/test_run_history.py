@@ -9,10 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from azure.core.exceptions import IncompleteReadError
+from azure.core.exceptions import ClientAuthenticationError, IncompleteReadError
 
 from tunestack.arm import Arm
-from tunestack.errors import CloudError
+from tunestack.errors import CloudError, NotConfigured
 from tunestack.jobs.run_history import Run, RunHistory, log_lines
 
 
@@ -96,3 +96,12 @@ def test_a_store_that_nothing_answers_at_is_an_error_of_ours(monkeypatch: pytest
     arm = Arm(SimpleNamespace(get_token=None)).asking_once()  # type: ignore[arg-type]
     with pytest.raises(CloudError, match="cannot be reached"):
         arm.text("http://127.0.0.1:9/log.txt")
+
+
+def test_a_credential_that_fails_is_an_error_of_ours() -> None:
+    def expired(*_: Any, **__: Any) -> Any:
+        raise ClientAuthenticationError("the refresh token has expired")
+
+    arm = Arm(SimpleNamespace(get_token=expired)).asking_once()  # type: ignore[arg-type]
+    with pytest.raises(NotConfigured, match=r"the refresh token has expired.*az login"):
+        arm.get("/subscriptions")
