@@ -67,12 +67,14 @@ def _names(subject: Subject) -> Iterator[tuple[str, str, Rule]]:
         yield "endpoint", subject.live.connection.workspace.endpoint_name, SERVED
     else:
         for one in subject.dials.get("endpoints") or ():
-            yield (
-                "endpoint",
-                f"tunestack-{one}-{subject.stack}"[: SERVED.longest - RANDOM_DIGITS] + "0" * RANDOM_DIGITS,
-                SERVED,
-            )
+            yield "endpoint", endpoint(str(one), subject.stack) + "0" * RANDOM_DIGITS, SERVED
     yield from (("deployment", slot, SERVED) for slot in SLOTS)
+
+
+def endpoint(name: str, stack: str) -> str:
+    """An endpoint's name without the digits, as `infra/naming.py` makes it: the stack in lower case, and cut."""
+    words = ["tunestack", name, *re.findall(r"[a-z0-9]+", stack.lower())]
+    return "-".join(words)[: SERVED.longest - RANDOM_DIGITS].rstrip("-")
 
 
 def _data(subject: Subject) -> str:
