@@ -123,8 +123,14 @@ def test_a_file_that_cannot_be_read(steps: Steps, name: str, text: str) -> None:
     assert steps.preprocess(steps.folder / name) == "unreadable-data"
 
 
-def test_an_mltable_that_cannot_be_read(steps: Steps) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [None, "[1]", "transformations: [1]", "paths: [a.jsonl]\ntransformations: [read_json_lines]", "{", "paths: 3"],
+)
+def test_an_mltable_that_cannot_be_read(steps: Steps, text: str | None) -> None:
     (steps.folder / "table").mkdir()
+    if text is not None:
+        (steps.folder / "table" / "MLTable").write_text(text)
     assert steps.preprocess(steps.folder / "table") == "unreadable-data"
 
 
@@ -141,6 +147,12 @@ def test_a_row_that_the_chat_template_refuses(steps: Steps, message: Any) -> Non
     assert steps.preprocess([{"messages": [message, message]}] * 12) == "chat-template"
 
 
+def test_a_template_that_stumbles_over_a_row_refuses_it(steps: Steps) -> None:
+    steps.tokenizer(chat_template="{% for message in messages %}{{ 1 // (message['content'] | length) }}{% endfor %}")
+    empty = [{"role": "user", "content": ""}, {"role": "assistant", "content": "x"}]
+    assert steps.preprocess([{"messages": empty}] * 12) == "chat-template"
+
+
 # -- the model ---------------------------------------------------------------------------------------------------------
 
 
@@ -155,8 +167,9 @@ def test_no_chat_special_tokens(steps: Steps) -> None:
     assert steps.preprocess(make_rows(12)) == "no-chat-tokens"
 
 
-def test_no_chat_template(steps: Steps) -> None:
-    steps.tokenizer(chat_template=None)
+@pytest.mark.parametrize("template", [None, "{% for message in %}"], ids=["none", "broken"])
+def test_no_chat_template(steps: Steps, template: str | None) -> None:
+    steps.tokenizer(chat_template=template)
     assert steps.preprocess(make_rows(12)) == "no-chat-template"
 
 

@@ -142,7 +142,10 @@ def _compile(text: str) -> Any:
     environment.filters["tojson"] = to_json
     environment.globals["raise_exception"] = refuse
     environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
-    return environment.from_string(text)
+    try:
+        return environment.from_string(text)
+    except jinja2.TemplateError as error:
+        raise UserError(f"The model's tokenizer has no chat template that can be read: {error}.") from None
 
 
 def _convert_slow_tokenizer(folder: Path) -> None:

@@ -84,14 +84,14 @@ class Encoder:
         return EncodedRow(text, ids, labels)
 
     def _render(self, messages: Sequence[Message], tools: Any) -> str:
-        from jinja2 import TemplateError
-
         try:
             cleaned = [{key: value for key, value in message.items() if value is not None} for message in messages]
             if not self.config.system_role_supported:
                 cleaned = without_system_role(cleaned)
             return self.tokenizer.render(cleaned, tools)
-        except (TemplateError, AttributeError, KeyError, TypeError) as error:
+        except UserError:
+            raise
+        except Exception as error:  # a template is a program
             raise UserError(
                 f"Failure while applying the chat template: {error}. The row's messages are '{_short(messages)}'; each "
                 "needs 'role' and 'content', in an order that the model's template accepts."

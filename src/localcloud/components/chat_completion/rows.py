@@ -109,9 +109,14 @@ def _read_mltable(folder: Path) -> list[Row]:
         table = yaml.safe_load(description.read_text()) or {}
     except yaml.YAMLError as error:
         raise UserError(f"Error while loading 'MLTable' of '{folder.name}': {error}. {_HINT}") from None
-    read = _transformation(table)
+    try:
+        read, files = _transformation(table), _mltable_files(folder, table)
+    except (AttributeError, TypeError, StopIteration):
+        raise UserError(
+            f"Error while loading 'MLTable' of '{folder.name}': it has not the form of one. {_HINT}"
+        ) from None
     rows: list[Row] = []
-    for path in _mltable_files(folder, table):
+    for path in files:
         rows += _read(path, read)
     return rows
 
