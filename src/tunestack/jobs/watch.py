@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from tunestack.errors import CloudError, Interrupted, NotConfigured
+from tunestack.errors import CloudError, Interrupted, NotConfigured, TunestackError
 from tunestack.jobs import training_progress
 from tunestack.jobs.failed_job import as_ours, failure
 from tunestack.jobs.job_view import View, step_views
@@ -177,22 +177,25 @@ class Watcher:
         passes = passes or (self._has_answered and isinstance(found, NotConfigured))
         if self._lost_since is None:
             self._lost_since = self._clock.awake
-        if not passes:
-            raise error
-        if self._clock.awake - self._lost_since > PATIENCE_SECONDS:
-            said = (
-                f"job '{self._job}' was out of reach for {duration(PATIENCE_SECONDS)}; it goes on: {found.problems[0]}"
-            )
-            again = f"watch it again with: {self._attach}"
-            if not isinstance(found, CloudError):
-                raise NotConfigured(said, fix=f"{found.fix}; then {again}") from error
-            raise CloudError(said, fix=again[0].upper() + again[1:], status=found.status) from error
+        lasted = self._clock.awake - self._lost_since
+        if not passes or lasted > PATIENCE_SECONDS:
+            raise self._given_up(found, lasted) from error
         after = found.retry_after if isinstance(found, CloudError) else 0.0
         asked = f", which asks for {duration(after)} of peace" if after else ""
         note = f"out of reach, trying again{asked}: {found.problems[0]}"
         note += "" if isinstance(found, CloudError) else found.advice
         self._show(self._seen.status, self._seen.training, self._seen.cost, self._seen.steps, note)
         return after
+
+    def _given_up(self, found: TunestackError, lasted: float) -> TunestackError:
+        """What ends the watch, and leaves the job."""
+        out = f"job '{self._job}' was out of reach for {duration(PATIENCE_SECONDS)}; it goes on: "
+        said = (out if lasted > PATIENCE_SECONDS else "") + found.problems[0]
+        again = f"watch it again with: {self._attach}"
+        fix = f"{found.fix}; then {again}" if found.fix else again[0].upper() + again[1:]
+        if isinstance(found, CloudError):
+            return CloudError(said, fix=fix, status=found.status)
+        return type(found)(said, fix=fix)
 
     def _note_jump(self, seconds: float) -> None:
         if seconds > 0:

@@ -166,8 +166,9 @@ def test_a_credential_that_stays_away_is_said_with_the_way_back(capsys: pytest.C
 
 @pytest.mark.parametrize("status", [400, 403, 404, 501])
 def test_a_refusal_is_not_waited_out(status: int) -> None:
-    with pytest.raises(CloudError, match="forbidden"):
-        watch(History("Running", CloudError("forbidden", status=status)))
+    refused = CloudError("forbidden", fix="Ask for the role", status=status)
+    with pytest.raises(CloudError, match=r"forbidden. Ask for the role; then watch it again with: attach"):
+        watch(History("Running", refused))
 
 
 def test_patience_ends_after_ten_minutes_and_the_job_goes_on() -> None:
