@@ -18,7 +18,10 @@ _LAST_LINES = 20
 
 @dataclass(frozen=True)
 class Cause:
-    """One known error: `what` happened and how to `fix` it; `error` is its short name, `id` its anchor in the docs."""
+    """One known error: `what` happened and how to `fix` it; `error` is its short name, `id` its anchor in the docs.
+
+    `steps` are those that can say it (none: any), `others` those of which another cause says it.
+    """
 
     id: str
     error: str
@@ -26,11 +29,14 @@ class Cause:
     fix: str
     patterns: tuple[re.Pattern[str], ...]
     steps: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
     is_weak: bool = False
 
     def fits(self, step: str, text: str) -> bool:
         """Whether this text of this step means the cause; a step that is not known fits every cause."""
-        here = not self.steps or not step or any(name in step.lower() for name in self.steps)
+        name = step.lower().replace(" ", "_")
+        here = not self.steps or not name or any(part in name for part in self.steps)
+        here = here and not any(part in name for part in self.others)
         return here and any(pattern.search(text) for pattern in self.patterns)
 
 
@@ -62,6 +68,7 @@ def causes() -> tuple[Cause, ...]:
             entry["fix"],
             tuple(re.compile(pattern, re.IGNORECASE) for pattern in entry["when"]),
             tuple(entry.get("where", ())),
+            tuple(entry.get("elsewhere", ())),
             bool(entry.get("weak")),
         )
         for entry in table

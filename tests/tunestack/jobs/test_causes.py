@@ -312,6 +312,10 @@ def test_a_gpu_that_is_too_small_for_the_gate_has_a_cause_of_its_own(steps: Step
     )
     for line in said:
         assert steps.of_log("evaluate Evaluate a tuned chat model", line, 1) == "gate-memory", line
+    for elsewhere in ("chat_completion_finetune", ""):
+        found = explain(elsewhere, [], said[-1])
+        assert found
+        assert found.id == "gpu-memory"
     (cause,) = [each for each in causes() if each.id == "gate-memory"]
     assert "--gpu-cluster" in cause.fix
     assert "compute.evaluate=cpu" in cause.fix
@@ -414,6 +418,15 @@ def test_the_published_wording_is_understood_too(step: str, message: str, cause:
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_step_is_known_by_its_node_or_by_what_it_is_called() -> None:
+    message = "No base model: give mlflow_model_path"
+    for step in ("chat_completion_model_import x", "4f2c Chat Completion Model Import"):
+        found = explain(step, [], message)
+        assert found
+        assert found.id == "no-base-model"
+    assert explain("chat_completion_finetune", [], message) is None
 
 
 def test_an_unknown_error_has_no_cause() -> None:
