@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from evaluation import report
+from evaluation.markup import table
 from evaluation.run_facts import RunFacts
 from evaluation.tracking import Curves
 
@@ -128,6 +129,13 @@ def test_nothing_on_the_page_can_fetch_or_run() -> None:
     assert not {"script", "img", "iframe", "form", "object"} & set(found.tags)
     assert "default-src 'none'" in text
     assert "&lt;script&gt;" in text
+
+
+def test_a_sentence_in_a_table_keeps_some_width() -> None:
+    """On a phone it would stand one word below the other."""
+    text = table(("part", "assumes"), [("training", "96 rows in 12 steps, 59 to 62 tokens each"), ("gate", "start")], 9)
+    assert re.findall(r'<td class="words">(\w+)', text) == ["96"]
+    assert table(("a", "b"), [("c", "4" * 50)]).count('<td class="number">') == 1
 
 
 def test_unknown_figures_and_absent_facts_leave_no_hole() -> None:

@@ -6,6 +6,8 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+_SENTENCE = 40  # characters
+
 
 class Markup(str):
     """Text that is HTML already and is put in as it is."""
@@ -30,11 +32,18 @@ def table(head: Sequence[Any], rows: Iterable[Sequence[Any]], numbers: int = 1) 
     """A table that scrolls by itself where it is too wide; from column `numbers` on, cells stand to the right."""
     titles = [tag("th", each, class_="number" if place >= numbers else None) for place, each in enumerate(head)]
     lines = [
-        tag("tr", [tag("td", each, class_="number" if place >= numbers else None) for place, each in enumerate(row)])
+        tag("tr", [tag("td", each, class_=_kind(each, place >= numbers)) for place, each in enumerate(row)])
         for row in rows
     ]
     body = tag("table", tag("thead", tag("tr", titles)), tag("tbody", lines))
     return tag("div", body, class_="scroll", tabindex="0")
+
+
+def _kind(content: Any, is_number: bool) -> str | None:
+    """The class of a cell: a sentence keeps some width on a phone, where it would stand one word below the other."""
+    if is_number:
+        return "number"
+    return "words" if not isinstance(content, Markup) and len(str(content)) > _SENTENCE else None
 
 
 def facts(rows: Iterable[tuple[Any, Any]]) -> Markup:
