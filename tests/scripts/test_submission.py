@@ -276,6 +276,15 @@ def test_two_submissions_at_one_moment_are_one_job(
         assert f"job '{name}-evaluation' asks another gate of job '{name}'" in other.failed(1)
 
 
+def test_a_run_that_somebody_archived_is_not_bought_again(submit: Submit, history: RunHistory) -> None:
+    name = submit().handle
+    history.connection.ml.jobs.archive(name)
+    again = submit("--no-wait")
+    assert again.handle == name
+    assert "ran this very training" in again.err
+    assert "was submitted already" not in again.err
+
+
 def test_what_travels_with_a_run_is_the_recipe_as_it_ran_and_facts(submit: Submit, stack: Stack) -> None:
     name = submit("--set", "training.seed=11", "--no-wait").handle
     submit("--set", "training.seed=11")

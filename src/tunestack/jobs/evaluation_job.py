@@ -148,7 +148,9 @@ def existing(connection: Connection, body: Mapping[str, Any], key: str) -> str |
     job = str(body["name"])
     found = [
         (str((one.get("systemData") or {}).get("createdAt", "")), str(one["name"]))
-        for one in connection.arm.pages(f"{connection.workspace.path}/jobs", JOB_VERSION, tag=EVALUATES)
+        for one in connection.arm.pages(
+            f"{connection.workspace.path}/jobs", JOB_VERSION, tag=EVALUATES, listViewType="All"
+        )
         if _tags(one).get(EVALUATES) == job
         and _tags(one).get(evaluation_step.TAG) == key
         and one["properties"].get("status") not in ("Failed", "Canceled", "NotResponding")

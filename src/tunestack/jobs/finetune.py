@@ -63,11 +63,11 @@ class Plan:
 
 
 def existing(connection: Connection, training: str) -> dict[str, Any] | None:
-    """The newest job of this very training; one that ended badly only where there is no other.
+    """The newest job of this very training, archived or not; one that ended badly only where there is no other.
 
     Of these, one whose training completed comes first: only its gate is missing.
     """
-    jobs = connection.arm.pages(f"{connection.workspace.path}/jobs", JOB_VERSION, tag=TRAINING)
+    jobs = connection.arm.pages(f"{connection.workspace.path}/jobs", JOB_VERSION, tag=TRAINING, listViewType="All")
     found = [job for job in jobs if (job["properties"].get("tags") or {}).get(TRAINING) == training]
     found.sort(key=lambda job: str((job.get("systemData") or {}).get("createdAt", "")), reverse=True)
     good = [job for job in found if job["properties"].get("status") not in BADLY]

@@ -400,6 +400,7 @@ def test_a_terminal_gets_one_block_and_what_is_said_stands_above_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
     watch(History("Running", CloudError("lost", status=0), "Completed", steps=[DONE, TUNE]))
     shown = capsys.readouterr().err
     assert "job job: Completed" in shown
