@@ -29,7 +29,7 @@ def training_key(recipe: Recipe, data_hash: str, base_model: str, component: str
         "component": component,
         "data": data_hash,
         "finetune": recipe.compute.finetune,
-        "finetune_config": hashlib.sha256(config.read_bytes()).hexdigest() if config else "",
+        "finetune_config": _said(config) if config else "",
         "parameters": {name: as_text(value) for name, value in sorted(recipe.parameters.items())},
     }
     return _digits(json.dumps(content, sort_keys=True))
@@ -50,8 +50,9 @@ def step_code(folder: Path) -> str:
         place = file.relative_to(folder)
         if file.suffix in _WORDS or any(part.startswith(".") or part in _NAMES for part in place.parts):
             continue
-        digest.update(f"{place.as_posix()} {file.stat().st_size}\n".encode())
-        digest.update(file.read_bytes())
+        text = _as_committed(file)
+        digest.update(f"{place.as_posix()} {len(text)}\n".encode())
+        digest.update(text)
     return digest.hexdigest()[:DIGITS]
 
 
@@ -75,6 +76,20 @@ def commit(folder: Path) -> str:
         return f"{head}-changed" if _git(folder, "status", "--porcelain", "--untracked-files=no") else head
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def _said(config: Path) -> str:
+    """A JSON file by what it says, whatever its layout; one that is no JSON by its text."""
+    text = _as_committed(config)
+    try:
+        return json.dumps(json.loads(text), sort_keys=True)
+    except ValueError:
+        return hashlib.sha256(text).hexdigest()
+
+
+def _as_committed(file: Path) -> bytes:
+    """Git on Windows writes other line ends into the same checkout: they buy no run."""
+    return file.read_bytes().replace(b"\r\n", b"\n")
 
 
 def _git(folder: Path, *arguments: str) -> str:

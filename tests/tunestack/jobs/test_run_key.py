@@ -66,6 +66,8 @@ def test_the_content_of_a_finetune_config_counts_and_its_place_does_not(tmp_path
         return key(finetune_config="config.json", folder=tmp_path / folder)
 
     assert of("a", "{}") == of("b", "{}")
+    assert of("a", '{"x": 1, "y": 2}') == of("b", '{\r\n  "y": 2,\r\n  "x": 1\r\n}\r\n'), "layout says nothing"
+    assert of("a", "no JSON\n") == of("b", "no JSON\r\n") != of("a", "{}")
     assert of("a", "{}") != of("a", '{"lora_algo": "peft"}')
     assert of("a", "{}") != key()
 
@@ -86,6 +88,13 @@ def test_a_commit_to_a_page_or_a_cache_never_buys_a_run(step, place):
     before = run_key.step_code(step)
     (step / place).parent.mkdir(exist_ok=True)
     (step / place).write_text("new words")
+    assert run_key.step_code(step) == before
+
+
+def test_a_checkout_with_the_line_ends_of_windows_is_the_same_code(step):
+    before = run_key.step_code(step)
+    for file in step.rglob("*.*"):
+        file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
     assert run_key.step_code(step) == before
 
 
