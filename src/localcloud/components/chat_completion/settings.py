@@ -63,8 +63,18 @@ class Settings:
     apply_ort: bool = False
 
     def updated(self, overrides: Mapping[str, Any]) -> Settings:
-        """With what the model's `hf_trainer_args` say, which win over every input."""
-        kept = {field.name: overrides[field.name] for field in dataclasses.fields(self) if field.name in overrides}
+        """With what the model's `hf_trainer_args` say, which win over every input. UserError for another kind."""
+        kept, problems = {}, []
+        for field in dataclasses.fields(self):
+            if field.name not in overrides:
+                continue
+            try:
+                kept[field.name] = _kind(field.default)(str(overrides[field.name]))
+            except (ValueError, argparse.ArgumentTypeError):
+                kind = type(field.default).__name__
+                problems.append(f"{field.name} must be of the type {kind}, not '{overrides[field.name]}'.")
+        if problems:
+            raise UserError(f"In hf_trainer_args of the model's finetune_config.json {' '.join(problems)}")
         return dataclasses.replace(self, **kept)
 
     def check(self) -> None:
@@ -110,8 +120,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     }
     for field in dataclasses.fields(Settings):
         default = field.default
-        kind: Any = Path if default is None else truth if isinstance(default, bool) else type(default)
-        parser.add_argument(f"--{field.name}", type=kind, default=default, choices=choices.get(field.name))
+        parser.add_argument(f"--{field.name}", type=_kind(default), default=default, choices=choices.get(field.name))
+
+
+def _kind(default: Any) -> Any:
+    """What makes a dial's value of its text."""
+    return Path if default is None else truth if isinstance(default, bool) else type(default)
 
 
 def settings_of(found: argparse.Namespace) -> Settings:

@@ -346,6 +346,19 @@ def test_the_model_s_trainer_arguments_win_over_every_input(folders: Folders) ->
     assert max(step for _, step in metrics.values) == 1
 
 
+def test_trainer_arguments_of_another_kind_are_named_together_and_texts_of_figures_are_taken(folders: Folders) -> None:
+    assert LORA.updated({"learning_rate": "5e-6", "apply_lora": False, "max_steps": 3, "unknown": 1}) == (
+        dataclasses.replace(LORA, learning_rate=5e-6, apply_lora=False, max_steps=3)
+    )
+    config = folders.imported / "finetune_config.json"
+    wrong = {"learning_rate": "fast", "apply_lora": "maybe"}
+    config.write_text(json.dumps({**json.loads(config.read_text()), "hf_trainer_args": wrong}))
+    with pytest.raises(
+        UserError, match=r"apply_lora must be of the type bool, not 'maybe'.*learning_rate .* not 'fast'"
+    ):
+        finetune.finetune(folders, LORA, Kept())
+
+
 def test_convert_lays_out_the_base_s_flavor_and_says_that_the_model_is_tuned(folders: Folders, tmp_path: Path) -> None:
     finetune.finetune(folders, dataclasses.replace(LORA, max_steps=1), Kept())
     target = tmp_path / "mlflow_model_folder"
