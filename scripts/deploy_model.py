@@ -12,9 +12,12 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from tunestack import cli
-from tunestack.errors import UsageError
-from tunestack.models import signers
+try:
+    from tunestack import cli
+    from tunestack.errors import UsageError
+    from tunestack.models import signers
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error}. In the checkout run: make setup && source .venv/bin/activate")
 
 SERVE = Path(__file__).parent.parent / "pipelines" / "serve"
 

@@ -10,7 +10,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from tunestack import cli
+try:
+    from tunestack import cli
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error}. In the checkout run: make setup && source .venv/bin/activate")
 
 
 def parser() -> cli.Parser:

@@ -10,8 +10,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tunestack import cli
-from tunestack.models import signers
+try:
+    from tunestack import cli
+    from tunestack.models import signers
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error}. In the checkout run: make setup && source .venv/bin/activate")
 
 
 def parser() -> cli.Parser:

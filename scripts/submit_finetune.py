@@ -11,8 +11,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from tunestack import cli
-from tunestack.errors import UsageError
+try:
+    from tunestack import cli
+    from tunestack.errors import UsageError
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error}. In the checkout run: make setup && source .venv/bin/activate")
 
 PIPELINES = Path(__file__).parent.parent / "pipelines"
 

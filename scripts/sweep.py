@@ -10,8 +10,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from tunestack import cli
-from tunestack.errors import GateSaidNo, UsageError
+try:
+    from tunestack import cli
+    from tunestack.errors import GateSaidNo, UsageError
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error}. In the checkout run: make setup && source .venv/bin/activate")
 
 
 def parser() -> cli.Parser:

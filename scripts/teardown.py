@@ -11,7 +11,10 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from tunestack import cli
+try:
+    from tunestack import cli
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error}. In the checkout run: make setup && source .venv/bin/activate")
 
 
 def parser() -> cli.Parser:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tunestack.errors import GateSaidNo, Interrupted, TunestackError, UsageError
+from tunestack.errors import GateSaidNo, Interrupted, TunestackError, UsageError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,9 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--debug", action="store_true", help="show tracebacks and the requests sent")
 
     def error(self, message: str) -> NoReturn:
+        _, unknown, given = message.partition("unrecognized arguments: ")
+        if unknown:
+            message = f"unknown argument '{given}'{did_you_mean(given.split()[0], self._option_string_actions)}"
         raise UsageError(message, fix=f"See {self.prog} --help")
 
     def workspace_flags(self) -> None:

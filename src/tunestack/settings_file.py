@@ -58,7 +58,9 @@ def mapping(file: Path, what: str) -> dict[str, Any]:
     try:
         content = load(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UsageError(f"{what} '{file}' does not exist") from error
+        near = did_you_mean(file.name, (other.name for other in file.parent.glob("*.yml")))
+        where = "" if file.is_absolute() or near else f"Its path begins in '{Path.cwd()}', where the command runs"
+        raise UsageError(f"{what} '{file}' does not exist{near}", fix=where) from error
     except DuplicateKeyError as error:
         raise UsageError(f"{what} '{file}': {error}", fix="Keep the one that is meant") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

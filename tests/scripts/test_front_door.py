@@ -46,6 +46,15 @@ def test_a_script_can_be_run_as_a_command(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
+def test_a_python_without_the_packages_is_told_how_to_get_them(name: str) -> None:
+    # -S leaves out site-packages, as the system's Python does where nobody activated the environment.
+    command = [sys.executable, "-S", str(ROOT / "scripts" / f"{name}.py"), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "No module named 'tunestack'. In the checkout run: make setup && source .venv/bin/activate" in done.stderr
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_an_unknown_flag_is_one_error_and_code_2(name: str, script: Script) -> None:
     assert len(script(name, "--no-such-flag").failed(2).splitlines()) == 1
 
@@ -115,3 +124,12 @@ def test_a_recipe_that_does_not_exist_is_named_by_every_script_that_reads_one(sc
         said = script(*arguments, "--recipe", tmp_path / "gone.yml").failed(2)
         assert "gone.yml' does not exist" in said
     assert RECIPE.exists()
+
+
+def test_a_misspelt_flag_or_file_gets_the_nearest_one(script: Script, monkeypatch, tmp_path) -> None:
+    said = script("preflight", "--recipe", "r.yml", "--offlien").failed(2)
+    assert "unknown argument '--offlien'; did you mean '--offline'?" in said
+    said = script("preflight", "--recipe", RECIPE.with_stem(f"{RECIPE.stem}s"), "--offline", "--stack", "dev").failed(2)
+    assert f"does not exist; did you mean '{RECIPE.name}'?" in said
+    monkeypatch.chdir(tmp_path)
+    assert f"begins in '{tmp_path}'" in script("prepare_data", "--recipe", "recipes/mine.yml").failed(2)
