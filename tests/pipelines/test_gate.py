@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+import html
 import json
 import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from evaluation import generation
+from evaluation import generation, measuring
+from evaluation.measuring import Measured
 
 from tests.pipelines.conftest import Evaluate, distinct_rows, lines_of
 from tests.tiny_model import make_tiny_model, write_rows
@@ -203,6 +206,44 @@ def test_a_serving_model_of_a_short_context_changes_no_verdict(evaluate: Evaluat
     assert 0 < beside["gain_over_serving"]["rows"] < beside["gain"]["rows"]
     assert beside["gain_over_serving"]["same_tokens"] is True
     assert beside["labels"] == alone["labels"]
+
+
+@pytest.mark.parametrize("broken", ["MLmodel", "tokenizer.json", "model.safetensors"])
+def test_a_serving_model_that_is_broken_is_a_label_and_costs_no_verdict(
+    evaluate: Evaluate, tmp_path: Path, tiny_models: dict[str, Path], broken: str
+) -> None:
+    serving = shutil.copytree(tiny_models["serving"], tmp_path / "served")
+    (file,) = serving.rglob(broken)
+    file.write_bytes(b"not what it says")
+    found = evaluate(serving_model=serving)
+    assert set(found["models"]) == set(found["generation"]) - {"data"} == {"base", "tuned"}
+    assert "gain_over_serving" not in found
+    (label,) = [label for label in found["labels"] if "serves today" in label]
+    assert label.startswith("not compared with the model that serves today, which cannot be measured: serving_model: ")
+    assert label in html.unescape((tmp_path / "evaluation" / "report.html").read_text())
+    alone = evaluate()
+    assert (found["verdict"], found["gain"], found["regression"]) == tuple(
+        alone[name] for name in ("verdict", "gain", "regression")
+    )
+
+
+def test_a_serving_model_that_does_not_fit_into_the_memory_is_a_label(
+    evaluate: Evaluate, tiny_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = measuring.measure
+
+    def measure(model: Measured, *rest: Any) -> None:
+        if model.name == "serving":
+            raise RuntimeError("CUDA error: device-side assert triggered\nand more")
+        measured(model, *rest)
+
+    monkeypatch.setattr(measuring, "measure", measure)
+    found = evaluate(serving_model=tiny_models["serving"])
+    assert found["labels"][-1].endswith("cannot be measured: RuntimeError: CUDA error: device-side assert triggered")
+    assert set(found["models"]) == {"base", "tuned"}
+    monkeypatch.setattr(measuring, "measure", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        evaluate(serving_model=tiny_models["serving"])
 
 
 def test_answers_see_the_whole_question_however_short_rows_are_cut(

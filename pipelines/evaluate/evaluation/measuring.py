@@ -48,16 +48,12 @@ def read_all(
     questions: Sequence[Conversation],
     max_seq_length: int,
 ) -> dict[str, Measured]:
-    """Every model's tokens of every row, cut where base or tuned model would: a serving one decides nothing.
-
-    No weights are loaded yet.
-    """
+    """Every model's tokens of every row, cut where any of these models would. No weights are loaded yet."""
     tokenizers = {name: chat_model.load_tokenizer(folder, _what(name)) for name, folder in folders.items()}
     contexts = {name: chat_model.limit_of(folder, tokenizers[name], _what(name)) for name, folder in folders.items()}
-    shared = min(contexts["base"], contexts["tuned"], *([max_seq_length] if max_seq_length > 0 else []))
+    limit = min([*contexts.values(), *([max_seq_length] if max_seq_length > 0 else [])])
     found = {}
     for name, folder in folders.items():
-        limit = min(shared, contexts[name])
         encoder = Encoder(
             tokenizers[name],
             limit,
