@@ -57,7 +57,7 @@ def halved(batch: Sequence[int], rows: Mapping[int, Encoded]) -> int:
     if len(batch) == 1:
         raise Refusal(
             f"The GPU's memory is full with one conversation of {longest} tokens: "
-            "set a smaller max_seq_length or take a larger GPU."
+            "take a larger GPU, or with compute.evaluate cpu the machine's own memory."
         )
     return longest * (len(batch) // 2)
 
