@@ -22,6 +22,7 @@ import yaml
 
 from tests.scripts.conftest import RECIPE, ROOT, Ended, Script, Stack
 from tunestack import cli, connect, registry
+from tunestack.jobs import evaluation_job, finetune
 from tunestack.jobs.run_history import RunHistory
 from tunestack.preflight import preflight
 from tunestack.preflight.preflight import Report
@@ -203,6 +204,10 @@ def test_a_run_is_trained_and_gated_once_and_found_again(submit: Submit, stack: 
     assert again.handle == name
     assert "ran this very training with this data" in again.err
     assert submit("--set", "description=other words", "--no-wait").handle == name
+    taken = submit("--accept", "budget", "--why", "it is worth it", "--no-wait")
+    assert taken.handle == name
+    assert f"warning: --accept changes nothing: job '{name}' is there" in taken.err
+    assert "--accept" not in again.err
 
     # Another gate buys no training. It is an answer of its own, and nothing passes by the old one.
     stricter = submit("--set", "evaluation.min_gain=0.9")
@@ -249,19 +254,23 @@ def test_a_run_is_trained_and_gated_once_and_found_again(submit: Submit, stack: 
     assert submit("--no-wait").handle == f"{name}-2"
 
 
-def test_two_submissions_at_one_moment_are_one_job(
-    submit: Submit, stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_submissions_at_one_moment_are_one_job(submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second one looked before the first one's job was there: its own is refused, and it joins the first one's."""
-    from tunestack.jobs import evaluation_job, finetune
+    name = submit("--no-wait").handle
+    monkeypatch.setattr(finetune, "existing", lambda *_: None)
+    second = submit("--set", "evaluation.min_gain=0.9", "--no-wait")
+    assert second.handle == name, second.err
+    assert f"job '{name}' was submitted already" in second.err
+    assert f"job '{name}' runs this very training" in second.err or f"job '{name}' ran this" in second.err
 
+
+@pytest.mark.long
+def test_who_joins_is_held_to_the_gate_that_was_asked_for(submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
     name = submit("--no-wait").handle
     with monkeypatch.context() as before:
         before.setattr(finetune, "existing", lambda *_: None)
         second = submit("--set", "evaluation.min_gain=0.9")
     assert (second.code, second.out.strip()) == (5, name)
-    assert f"job '{name}' was submitted already" in second.err
-    assert f"job '{name}' runs this very training" in second.err or f"job '{name}' ran this" in second.err
     assert "is of another gate: min_gain 0.02 in place of 0.9" in second.err
 
     # The gate alone likewise; another gate under this name is no answer.

@@ -155,6 +155,8 @@ def _known(
     options: argparse.Namespace,
 ) -> cli.Result:
     name, status = str(job["name"]), str(job["properties"].get("status"))
+    if options.accept:
+        cli.note(f"warning: --accept changes nothing: job '{name}' is there, and its checks are not made again")
     if status in finetune.BADLY:
         return _ended_badly(connection, history, job, found, places, options)
     cli.note(
