@@ -75,12 +75,8 @@ def read(folder: Path) -> DataFolder:
     if problems:
         raise UsageError(*problems, fix="Make the folder anew with scripts/prepare_data.py")
     found, sums = manifest(folder), sums_of(folder)
-    told = found and (found.sha256, found.hash, found.test_hash)
-    if found is None or told != (
-        sums,
-        hash_over(sums),
-        sums["test"],
-    ):  # made or changed by hand: counted and hashed anew
+    there = (sums, hash_over(sums), sums["test"])
+    if found is None or (found.sha256, found.hash, found.test_hash) != there:  # made or changed by hand
         found = _by_hand(folder, sums)
     if found.rows["train"] < MINIMUM_TRAIN_ROWS:
         raise UsageError(
