@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tunestack.azure_facts import USABLE, Gpu
-from tunestack.cost.gpu_memory import Estimate, Term, layer, overhead, term_of
+from tunestack.cost.gpu_memory import FLASH_CAPABILITY, Estimate, Term, layer, overhead, term_of
 from tunestack.recipes.architecture import Architecture
 
 OVERHEAD = 1.5  # GiB: CUDA, graphs, the activations of a step
 LOGITS = 6  # bytes per s·V of the gate: 16 bit, and float32 of a part at a time
+HALF, WHOLE = frozenset({"half", "float16"}), frozenset({"float", "float32"})  # of DTYPE, which is bfloat16 else
 SLOW_WITHOUT_GPU = 1e9  # rough: with more weights a machine without a GPU answers slower than people read
 
 
@@ -48,7 +49,7 @@ def serving(shape: Architecture, gpus: int, environment: Mapping[str, str] | Non
     asked = _count(told.get("TENSOR_PARALLEL")) or (1 if shape.fused else gpus)
     ways = next(width for width in range(max(min(asked, gpus), 1), 0, -1) if shape.splits(width))
     context = _count(told.get("MAX_MODEL_LEN")) or shape.max_position_embeddings
-    width = 4 if str(told.get("DTYPE", "")).lower() in ("float", "float32") else 2
+    width = 4 if _dtype(told) in WHOLE else 2
     weights, least = width * shape.parameters / ways, 0.5 if "QUANTIZATION" in told else width
     cache = shape.kv_bytes(width) * context / ways
     over = f" over {ways} GPUs" if ways > 1 else ""
@@ -61,6 +62,15 @@ def serving(shape: Architecture, gpus: int, environment: Mapping[str, str] | Non
         )
     )
     return Serving(ways, context, part(told), estimate)
+
+
+def starts(gpu: Gpu, environment: Mapping[str, str]) -> bool:
+    """Whether the GPU has the numbers that vLLM is told to compute in: bfloat16 came with Ampere."""
+    return gpu.capability >= FLASH_CAPABILITY or _dtype(environment) in HALF | WHOLE
+
+
+def _dtype(environment: Mapping[str, str]) -> str:
+    return str(environment.get("DTYPE", "")).lower()
 
 
 def part(environment: Mapping[str, str]) -> float:

@@ -128,14 +128,13 @@ def _serving(subject: Subject) -> Iterator[Alternative]:
     if planned.shape is None or settings is None:
         return
     told = settings.environment_variables
-    half = str(told.get("DTYPE", "")).lower() in ("half", "float16")
     count = subject.serving.count if subject.serving else settings.instance_count
     for size, gpu, gpus in _usable(subject, "inference"):
         price, usable = subject.prices.size(size), 0.9 * (azure_facts.ram(size) or 0)
         if gpu:
             own = serving_memory.serving(planned.shape, gpus, told)
             found, usable = own.estimate, own.usable(gpu)
-            needs, runs = (found.least, found.most), half or gpu.capability >= gpu_memory.FLASH_CAPABILITY
+            needs, runs = (found.least, found.most), serving_memory.starts(gpu, told)
         else:
             served = serving_memory.serving(planned.shape, 1, told)
             found = serving_memory.on_cpu(planned.shape, served.context)

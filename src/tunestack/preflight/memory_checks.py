@@ -146,8 +146,7 @@ def _serving_flaws(
     if longest and not (longest.isdigit() and 0 < int(longest) <= limit):
         said = f"vLLM refuses to start with MAX_MODEL_LEN '{longest}', as the model takes 1 to {limit:,} tokens"
         flaws.append((said, f"Set MAX_MODEL_LEN to {limit} or less, or leave it out"))
-    half = str(told.get("DTYPE", "")).lower() in ("half", "float16")
-    if gpu.capability < gpu_memory.FLASH_CAPABILITY and not half:
+    if not serving_memory.starts(gpu, told):
         said = f"a {gpu.name} has no bfloat16, which vLLM refuses to start with"
         flaws.append((said, "Set DTYPE to half in environment_variables"))
     if gpu.name.startswith("V100"):

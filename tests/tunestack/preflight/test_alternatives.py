@@ -64,12 +64,13 @@ def test_retired_sizes_are_not_offered_though_the_list_names_them() -> None:
     assert "Standard_NC6s_v3" not in names(before, "serving"), "it has no price, so nothing can be said of it"
 
 
-def test_a_gpu_without_bfloat16_serves_only_where_the_deployment_says_half() -> None:
+def test_a_gpu_without_bfloat16_serves_only_where_the_deployment_says_another_type() -> None:
     small = offline(SMALL)
     assert small.deployment
     assert "Standard_NC4as_T4_v3" not in names(small, "serving")
-    half = small.deployment.model_copy(update={"environment_variables": {"DTYPE": "half"}})
-    assert "Standard_NC4as_T4_v3" in names(replace(small, deployment=half), "serving")
+    for name in ("half", "float32"):
+        other = small.deployment.model_copy(update={"environment_variables": {"DTYPE": name}})
+        assert "Standard_NC4as_T4_v3" in names(replace(small, deployment=other), "serving")
 
 
 def test_a_small_model_may_serve_without_a_gpu_and_never_trains_without_one() -> None:

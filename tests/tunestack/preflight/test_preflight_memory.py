@@ -87,6 +87,7 @@ CASES = (
     Case("serving-memory", "warning", lambda: serving(offline(PHI_3), "Standard_D8s_v3"), "is slow there"),
     Case("serving-memory", "warning", lambda: serving(offline(PHI_3), T4), "has no bfloat16"),
     Case("serving-memory", "ok", lambda: told(serving(offline(PHI_3), T4), DTYPE="half")),
+    Case("serving-memory", "ok", lambda: told(serving(offline(SMALL), T4), DTYPE="float32")),
     Case("serving-memory", "warning", lambda: told(serving(offline(PHI_3), V100), DTYPE="half"), "CUDA 13 dropped"),
     Case(
         "serving-memory",
