@@ -103,15 +103,17 @@ class Tracking:
     async def _wait_until_it_answers(self) -> None:
         assert self._child
         answer = asyncio.create_task(self._client.get(f"{self.page}/health", timeout=None))
-        while not answer.done():
-            if self._child.poll() is not None:
-                answer.cancel()
-                log_file = self.folder / "server.log"
-                self._failure = f"The MLflow server ended with code {self._child.returncode}; see '{log_file}'."
-                log.error("%s", self._failure)
-                self._answers.set()
-                return
-            await asyncio.wait([answer], timeout=0.25)
+        try:
+            while not answer.done():
+                if self._child.poll() is not None:
+                    log_file = self.folder / "server.log"
+                    self._failure = f"The MLflow server ended with code {self._child.returncode}; see '{log_file}'."
+                    log.error("%s", self._failure)
+                    self._answers.set()
+                    return
+                await asyncio.wait([answer], timeout=0.25)
+        finally:
+            answer.cancel()  # else a stop before the first answer ends in a traceback of the closed connection
         log.info("MLflow answers on %s", self.page)
         self._answers.set()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,17 @@ def test_run_starts_a_server_for_the_while_and_passes_the_status_on(state: Path)
     assert done.stdout.startswith("http://127.0.0.1:")
     assert done.stdout.endswith(" None\n")
     assert not (state / "server.json").exists()
+
+
+def test_ctrl_c_before_mlflow_answers_ends_the_server_without_a_traceback(state: Path) -> None:
+    command = [sys.executable, "-m", "localcloud", "up"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as server:
+        assert server.stderr
+        for line in server.stderr:
+            if "MLflow page" in line:
+                break
+        server.send_signal(signal.SIGINT)
+        assert server.stderr.read() == ""
 
 
 def test_a_command_that_does_not_exist_is_named(state: Path) -> None:
