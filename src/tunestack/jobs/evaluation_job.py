@@ -180,20 +180,8 @@ def plan(
     gate = evaluation_step.literals(asked.evaluation, str(sent.get("max_seq_length", "-1")), attempt)
     gate["training_run"] = job
     serving = serving_model.find(connection, tags["base_model"])
-    assets = {
-        "test_file": Asset("uri_file", _uri(body, "test_file")),
-        "tuned_model": Asset("mlflow_model", _model(history, body)),
-    }
     if isinstance(asked.model, HubId):
         gate["huggingface_id"] = asked.model.id
-    else:
-        assets["base_model"] = Asset("mlflow_model", tags["base_model"])
-    if serving.model:
-        assets["serving_model"] = Asset("mlflow_model", serving.model)
-    if own:
-        assets["regression_file"] = Asset("uri_file", str(own))
-    elif asked.evaluation.regression_set:
-        assets["regression_file"] = Asset("uri_file", _uri(body, "regression_file"))
     about = {
         EVALUATES: job,
         "commit": run_key.commit(Path(__file__).parent),
@@ -219,12 +207,31 @@ def plan(
             str(body["properties"].get("experimentName") or asked.experiment),
             {**{tag: tags[tag] for tag in _KEPT if tags.get(tag)}, **about},
         ),
-        assets,
+        _assets(history, body, asked, own, serving.model),
         gate,
         clusters.of_role(connection, asked.compute.evaluate),
         replace(ran, recipe=asked, facts=facts),
         (attempts.sentence(attempt), serving.note),
     )
+
+
+def _assets(
+    history: RunHistory, body: Mapping[str, Any], asked: Recipe, own: Path | None, serving: str
+) -> dict[str, Asset]:
+    """The files and models that the gate reads, all but the run's own folder."""
+    found = {
+        "test_file": Asset("uri_file", _uri(body, "test_file")),
+        "tuned_model": Asset("mlflow_model", _model(history, body)),
+    }
+    if not isinstance(asked.model, HubId):
+        found["base_model"] = Asset("mlflow_model", _tags(body)["base_model"])
+    if serving:
+        found["serving_model"] = Asset("mlflow_model", serving)
+    if own:
+        found["regression_file"] = Asset("uri_file", str(own))
+    elif asked.evaluation.regression_set:
+        found["regression_file"] = Asset("uri_file", _uri(body, "regression_file"))
+    return found
 
 
 def submit(connection: Connection, found: Plan, step: Path, key: str) -> str:
