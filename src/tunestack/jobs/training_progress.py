@@ -6,6 +6,7 @@ run as well.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -79,7 +80,9 @@ def read(
     if not told:
         return None
     resumed = latest.get(RESUMED)
-    step = max([*told, replace(resumed, step=int(resumed.value))] if resumed else told, key=_when).step
+    if resumed and math.isfinite(resumed.value):
+        told.append(replace(resumed, step=int(resumed.value)))
+    step = max(told, key=_when).step
     an_epoch = _steps_of_epoch(latest)
     total = dials.max_steps or (round(dials.epochs * an_epoch) if an_epoch else None)
     rate = _rate(by_time)

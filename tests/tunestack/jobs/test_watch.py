@@ -296,6 +296,9 @@ def test_a_step_that_went_on_from_a_checkpoint_stands_there_before_it_logs_anyth
     training = read(latest, losses, Dials(100), {})
     assert training
     assert (training.step, training.is_behind) == (50, True)
+    unknown = read({**latest, RESUMED: replace(latest[RESUMED], value=float("nan"))}, losses, Dials(100), {})
+    assert unknown
+    assert (unknown.step, unknown.is_behind) == (losses[-1].step, False), "a figure that is none ends no watch"
 
 
 def test_no_time_is_left_of_a_fine_tune_that_is_over(capsys: pytest.CaptureFixture[str]) -> None:
