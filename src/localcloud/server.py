@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import secrets
+import signal
 import socket
 import ssl
 import sys
@@ -24,7 +25,7 @@ from typing import IO
 
 import uvicorn
 
-from localcloud import app, processes
+from localcloud import app
 from localcloud.arm import ArmError
 from localcloud.certificates import Authority
 from localcloud.cloud import Addresses, Cloud
@@ -211,8 +212,12 @@ class Server:
             for hook in reversed(self.cloud.on_stop):
                 await hook()
         if self._engine and self._engine.returncode is None:
-            await asyncio.to_thread(processes.stop_group, self._engine.pid)
-            await self._engine.wait()
+            # Waited for by asyncio alone, which warns of a child whose end somebody else has taken notice of.
+            for word in (signal.SIGTERM, signal.SIGKILL):
+                with suppress(ProcessLookupError, TimeoutError):
+                    os.killpg(self._engine.pid, word)
+                    await asyncio.wait_for(self._engine.wait(), timeout=5)
+                    break
         if hasattr(self, "_serving"):
             self._proxy.drop()
             self._uvicorn.should_exit = True
