@@ -163,7 +163,7 @@ def test_a_terminal_gets_a_bar_and_colours_and_stdout_the_folder_alone(tmp_path)
     ("arguments", "said"),
     [
         ((), "no data is named"),
-        (("--source", "rows.jsonl"), "no data is named"),
+        (("--source", "rows.jsonl"), "--source alone is not enough. Give --recipe"),
         (("--source", "gone.jsonl", "--percent", "5"), "'gone.jsonl' does not exist"),
         (("--recipe", RECIPE, "--percent", "0"), "'0' is not a percentage"),
         (("--recipe", RECIPE, "--percent", "all"), "'all' is not a percentage"),

@@ -83,7 +83,8 @@ def of(options: argparse.Namespace) -> Request:
         content = {**found.data.model_dump(exclude_none=True), **flags}
         return Request(_data(content, "--source and --percent"), found, options.output, options.tokenizer)
     if set(flags) != {"source", "percent"}:
-        raise UsageError("no data is named", fix="Give --recipe, or --source and --percent")
+        said = f"--{next(iter(flags))} alone is not enough" if flags else "no data is named"
+        raise UsageError(said, fix="Give --recipe, or --source and --percent")
     content, _, problems = recipe_settings.applied({"data": flags}, options.settings)
     problems += [f"--set: without --recipe there is no '{key}'" for key in content if key != "data"]
     if problems:
