@@ -22,7 +22,9 @@ SERVE = Path(__file__).parent.parent / "pipelines" / "serve"
 def parser() -> cli.Parser:
     flags = cli.Parser(__doc__)
     flags.recipe_flags("the recipe to check", required=True)
-    flags.add_argument("--deployment", type=Path, metavar="FILE", help="settings (else pipelines/serve/BASE-MODEL.yml)")
+    flags.add_argument(
+        "--deployment", type=Path, metavar="FILE", help="how it is served (else pipelines/serve/BASE-MODEL.yml)"
+    )
     flags.add_argument("--data", type=Path, metavar="FOLDER", help="the folder that prepare_data printed")
     flags.add_argument("--stack", metavar="NAME", help="whose dials to read (else the stack that is connected to)")
     flags.add_argument("--offline", action="store_true", help="ask nobody: the stack's file and the dated table")

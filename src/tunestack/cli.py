@@ -73,9 +73,13 @@ class Parser(argparse.ArgumentParser):
     def acceptance_flags(self) -> None:
         """To take on what preflight says no to; both are needed."""
         self.add_argument(
-            "--accept", action="append", default=[], metavar="CHECK", help="go on despite this check (repeatable)"
+            "--accept",
+            action="append",
+            default=[],
+            metavar="CHECK",
+            help="go on despite this check; needs --why (repeatable)",
         )
-        self.add_argument("--why", metavar="TEXT", help="why, recorded on the job")
+        self.add_argument("--why", metavar="TEXT", help="why it is accepted; recorded on the job")
 
     def dry_run_flag(self) -> None:
         self.add_argument("--dry-run", action="store_true", help="print what would be sent, send nothing")
