@@ -98,7 +98,7 @@ def test_a_full_gpu_halves_the_batch_and_says_so(
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(AnswerLogits, "__call__", always)
-    with pytest.raises(Refusal, match="take a larger GPU, or with compute.evaluate cpu"):
+    with pytest.raises(Refusal, match=r"take a larger GPU, or with compute\.evaluate cpu"):
         scoring.losses(chat, encoded)
 
 
