@@ -72,7 +72,7 @@ def test_ctrl_c_names_the_command_that_attaches_again(capsys):
 
 def test_an_unknown_flag_is_wrong_usage_and_one_line(capsys):
     assert run(None, ["--nope"]) == 2
-    assert capsys.readouterr().err.startswith("error: unrecognized arguments: --nope. See ")
+    assert capsys.readouterr().err.startswith("error: unknown argument '--nope'; known are ")
 
 
 class Said:
