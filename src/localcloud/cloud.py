@@ -19,6 +19,9 @@ TENANT = "00000000-0000-0000-0000-000000000001"
 CLIENT_ID = "00000000-0000-0000-0000-000000000002"
 PRINCIPAL_ID = "00000000-0000-0000-0000-000000000003"
 REGION = "eastus"
+# How long the servers keep an idle connection: longer than httpx, whose 5 s are uvicorn's default too, so that a client
+# would now and then send a request into a connection that is being closed.
+KEEP_ALIVE_SECONDS = 75
 
 Hook = Callable[[], Awaitable[None]]
 Part = TypeVar("Part")

@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from localcloud.cloud import KEEP_ALIVE_SECONDS
 from localcloud.processes import end_with_parent
 from localcloud.tracking import ARTIFACT_TAG, RUN_ID_TAG
 
@@ -90,7 +91,14 @@ def main(descriptor: int, folder: Path, port: int) -> None:
     handlers._get_tracking_store()
     from mlflow.server.fastapi_app import app
 
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", http="httptools", timeout_graceful_shutdown=1))
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        http="httptools",
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+    )
+    server = uvicorn.Server(config)
     server.run(sockets=[socket.socket(fileno=descriptor)])
 
 

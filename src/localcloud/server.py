@@ -28,7 +28,7 @@ import uvicorn
 from localcloud import app
 from localcloud.arm import ArmError
 from localcloud.certificates import Authority
-from localcloud.cloud import Addresses, Cloud
+from localcloud.cloud import KEEP_ALIVE_SECONDS, Addresses, Cloud
 from localcloud.operations import Clock, Pace, SystemClock
 from localcloud.proxy import Proxy
 from localcloud.store import Store
@@ -134,6 +134,7 @@ class Server:
             lifespan="off",
             http="httptools",
             timeout_graceful_shutdown=2,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             server_header=False,
         )
         config.load()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 import requests
 
@@ -120,6 +121,12 @@ def test_only_loopback_is_listened_on(local_cloud: RunningCloud) -> None:
     assert {s.getsockname()[0] for s in sockets} == {"127.0.0.1"}
     assert local_cloud.server._proxy._server is not None
     assert {s.getsockname()[0] for s in local_cloud.server._proxy._server.sockets} == {"127.0.0.1"}
+
+
+def test_an_idle_connection_is_closed_by_the_client_and_never_under_its_request(local_cloud: RunningCloud) -> None:
+    kept_by_clients = httpx.Limits().keepalive_expiry
+    assert kept_by_clients is not None
+    assert local_cloud.server._uvicorn.config.timeout_keep_alive > 2 * kept_by_clients
 
 
 def test_secret_and_key_are_readable_by_their_owner_only(local_cloud: RunningCloud) -> None:

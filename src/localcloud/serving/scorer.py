@@ -27,6 +27,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from localcloud.cloud import KEEP_ALIVE_SECONDS
 from localcloud.components.mlflow_folder import MlflowFolderError
 from localcloud.serving import contracts
 from localcloud.serving.contracts import ChatRequest
@@ -260,6 +261,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         port=found.port,
         log_level="warning",
         timeout_graceful_shutdown=_GRACE_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     return 0
 
