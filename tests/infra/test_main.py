@@ -105,7 +105,8 @@ def test_the_workspace_stands_on_the_stacks_own_resources(run: Run) -> None:
 
 
 def test_clusters_hold_no_machine_while_idle_and_are_made_anew_for_another_size(run: Run) -> None:
-    clusters = run({**project_defaults(), "tunestack:idleMinutes": "7", "tunestack:gpuNodes": "3"}).of(f"{ML}:Compute")
+    found = run({**project_defaults(), "tunestack:idleMinutes": "7", "tunestack:gpuNodes": "3"}).of(f"{ML}:Compute")
+    clusters = sorted(found, key=lambda cluster: cluster.name)  # the engine is told of both at once
     assert [cluster.name for cluster in clusters] == ["cpu-cluster", "gpu-cluster"]
     for cluster in clusters:
         inner = cluster.inputs["properties"]["properties"]
