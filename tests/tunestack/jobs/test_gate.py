@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests.scripts.fine_tunes import FineTune
 from tests.tunestack.stored import MemoryFolder
 from tunestack.errors import GateSaidNo
+from tunestack.jobs import gate
 from tunestack.jobs.gate import Verdict, softer
 
 PASSED = FineTune().metrics
@@ -43,3 +46,18 @@ def test_a_later_gate_that_asks_for_less_is_labelled_and_one_that_asks_for_more_
     ]
     assert softer(body, {**PASSED, "gate": {"min_gain": 0.1, "max_regression": 0.01, "min_clusters": 200}}) == []
     assert softer({"properties": {}}, PASSED) == []
+
+
+def test_archiving_a_later_evaluation_does_not_bring_the_verdict_before_it_back() -> None:
+    def evaluation(name: str, created: str) -> dict[str, Any]:
+        tags = {gate.EVALUATES: "j", "test_hash": "a"}
+        times = {"createdAt": created}
+        return {"name": name, "systemData": times, "properties": {"status": "Completed", "tags": tags}}
+
+    old, archived = evaluation("j-1", "2026-11-20T00:00:00Z"), evaluation("j-2", "2026-11-21T00:00:00Z")
+
+    def pages(*_: str, listViewType: str = "ActiveOnly", **__: str) -> list[dict[str, Any]]:
+        return [old, archived] if listViewType == "All" else [old]
+
+    connection: Any = SimpleNamespace(workspace=SimpleNamespace(path="/w"), arm=SimpleNamespace(pages=pages))
+    assert gate.later(connection, "j", {"test_hash": "a"}) == archived
