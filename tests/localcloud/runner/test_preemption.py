@@ -66,7 +66,7 @@ def arm(jobs: Jobs, **body: Any) -> None:
 def test_a_step_whose_process_is_killed_starts_again_with_the_outputs_that_it_had(cheap: Jobs, halves: Any) -> None:
     job = cheap.submit(halves())
     out = output(cheap, job.name)
-    cheap.until((out / "half").exists)
+    cheap.until(lambda: (out / "half").exists() and "first" in cheap.log(job.name))
     first = run_of(cheap, job.name).pid
     assert first
     os.kill(first, signal.SIGKILL)
