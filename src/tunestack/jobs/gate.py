@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tunestack import stored_files
 from tunestack.errors import GateSaidNo, UsageError
 from tunestack.jobs.evaluation_metrics import PASSED, parse
+from tunestack.jobs.evaluation_step import QUESTIONS
 from tunestack.jobs.trained_model import GATE_NODE
 from tunestack.stored_files import Folder
 
@@ -24,8 +25,8 @@ EVALUATES = "evaluates"
 JOB_VERSION = "2024-01-01-preview"
 # What a job that evaluates another one must have in common with it.
 _SAME = ("base_model", "data_hash", "test_hash")
-# When a gate asks for less than another.
-_LESS = {"min_gain": operator.lt, "max_regression": operator.gt, "min_clusters": operator.lt}
+# When a gate asks for less than another, or draws anew.
+_WEAKER = {"min_gain": operator.lt, "max_regression": operator.gt, "min_clusters": operator.lt, "seed": operator.ne}
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def read(connection: Connection, job: str) -> Verdict:
     return Verdict(
         metrics["verdict"] == PASSED,
         tuple(str(reason) for reason in metrics.get("reasons") or ()),
-        (*(str(label) for label in metrics.get("labels") or ()), *softer(body, metrics)),
+        (*(str(label) for label in metrics.get("labels") or ()), *weaker(body, source, metrics)),
         metrics,
         str(source["name"]),
         job,
@@ -148,19 +149,24 @@ def later(connection: Connection, job: str, tags: Mapping[str, str]) -> dict[str
     return newest
 
 
-def softer(body: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
-    """A label where a later gate asked for less than the one that the job was submitted with."""
+def weaker(body: Mapping[str, Any], source: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
+    """A label where a later gate asked for less than the one that the job was submitted with, or asked otherwise.
+
+    `source` is the job whose evaluation it is, which may be the job itself.
+    """
     node = (body["properties"].get("jobs") or {}).get(GATE_NODE) or {}
     found = []
-    for name, is_less in _LESS.items():
+    for name, is_weaker in _WEAKER.items():
         used = (metrics.get("gate") or {}).get(name)
         try:
             asked = float(node["inputs"][name]["value"])
         except (KeyError, TypeError, ValueError):  # a pipeline of somebody else's
             continue
-        if used is not None and is_less(used, asked):
+        if used is not None and is_weaker(used, asked):
             found.append(f"{name} {used:g} in place of {asked:g}")
-    return [f"a softer gate than the one that the job was submitted with: {', '.join(found)}"] if found else []
+    if _tags(source).get(QUESTIONS) != _tags(body).get(QUESTIONS):
+        found.append("another regression set")
+    return [f"not the gate that the job was submitted with: {', '.join(found)}"] if found else []
 
 
 def _tags(body: Mapping[str, Any]) -> dict[str, str]:

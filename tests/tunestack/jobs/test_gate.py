@@ -12,7 +12,7 @@ from tests.scripts.fine_tunes import FineTune
 from tests.tunestack.stored import MemoryFolder
 from tunestack.errors import GateSaidNo
 from tunestack.jobs import gate
-from tunestack.jobs.gate import Verdict, softer
+from tunestack.jobs.gate import Verdict, weaker
 
 PASSED = FineTune().metrics
 NO = replace(FineTune(), gain=(0.05, -0.01, 0.1)).metrics
@@ -36,16 +36,26 @@ def test_the_gain_is_shown_with_its_interval_and_unknown_is_unknown() -> None:
     assert verdict({**NO, "gain": {"estimate": 0.1, "lower": None, "upper": None}}).gain == "unknown"
 
 
-def test_a_later_gate_that_asks_for_less_is_labelled_and_one_that_asks_for_more_is_not() -> None:
+def test_a_later_gate_that_asks_for_less_or_draws_anew_is_labelled_and_one_that_asks_for_more_is_not() -> None:
     asked = {"min_gain": "0.05", "max_regression": "0.05", "min_clusters": "100", "seed": "42"}
     inputs = {name: {"value": value, "job_input_type": "literal"} for name, value in asked.items()}
     body = {"properties": {"jobs": {"evaluate": {"inputs": inputs}}}}
-    label = softer(body, PASSED)
-    assert label == [
-        "a softer gate than the one that the job was submitted with: min_gain 0.02 in place of 0.05",
-    ]
-    assert softer(body, {**PASSED, "gate": {"min_gain": 0.1, "max_regression": 0.01, "min_clusters": 200}}) == []
-    assert softer({"properties": {}}, PASSED) == []
+
+    def labels(**used: Any) -> list[str]:
+        return weaker(body, body, {**PASSED, "gate": {"seed": 42, **used}})
+
+    said = "not the gate that the job was submitted with: "
+    assert labels(min_gain=0.02) == [said + "min_gain 0.02 in place of 0.05"]
+    assert labels(max_regression=0.1, seed=7) == [said + "max_regression 0.1 in place of 0.05, seed 7 in place of 42"]
+    assert labels(min_gain=0.1, max_regression=0.01, min_clusters=200) == []
+    assert weaker({"properties": {}}, {"properties": {}}, PASSED) == []
+
+
+@pytest.mark.parametrize(("before", "after"), [({}, {"questions": "a"}), ({"questions": "a"}, {})])
+def test_a_later_gate_with_another_regression_set_is_labelled(before: dict[str, str], after: dict[str, str]) -> None:
+    body, source = ({"properties": {"tags": tags}} for tags in (before, after))
+    assert weaker(body, source, PASSED) == ["not the gate that the job was submitted with: another regression set"]
+    assert weaker(source, source, PASSED) == []
 
 
 def test_archiving_a_later_evaluation_does_not_bring_the_verdict_before_it_back() -> None:
