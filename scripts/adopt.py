@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> cli.Result:
         entries = content["resources"]
     except (ValueError, TypeError, KeyError) as error:
         raise UsageError(
-            f"'{options.file}' is not an import file: {type(error).__name__} {error}",
+            f"'{options.file}' is not an import file: it has no resources as JSON",
             fix=f"Write it with: pulumi preview --import-file {options.file}",
         ) from error
     adopted = Adoption(Arm(connect.credential()), connect.subscription(options), options.stack).fill_in(content)

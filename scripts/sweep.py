@@ -24,7 +24,7 @@ def parser() -> cli.Parser:
     flags.add_argument("--everything", action="store_true", help="whatever is there, ours or not")
     flags.add_argument("--purge", action="store_true", help="give up for good what is soft-deleted or orphaned")
     flags.add_argument("--expired", action="store_true", help="only deployments whose lease is over: warn, then delete")
-    flags.add_argument("--grace", default="30m", metavar="TIME", help="how long after the warning (else 30m)")
+    flags.add_argument("--grace", metavar="TIME", help="how long after the warning (else 30m)")
     flags.add_argument("--outputs", type=Path, metavar="FILE", help="stack outputs as JSON, to know the subscription")
     return flags
 
@@ -32,6 +32,8 @@ def parser() -> cli.Parser:
 def run(options: argparse.Namespace) -> cli.Result:
     if options.expired and (options.purge or options.everything):
         raise UsageError("--expired is about our own deployments and goes with neither --purge nor --everything")
+    if options.grace and not options.expired:
+        raise UsageError("--grace was given without --expired", fix="Give both")
     from tunestack import connect, tables
     from tunestack.arm import Arm
     from tunestack.stacks import leftovers
@@ -42,7 +44,7 @@ def run(options: argparse.Namespace) -> cli.Result:
     if options.expired:
         from tunestack.deployments import expiry
 
-        return expiry.run(Arm(connect.credential()), subscription, tags, options.grace)
+        return expiry.run(Arm(connect.credential()), subscription, tags, options.grace or "30m")
     credential = connect.credential()
     graph = Arm(credential, "https://graph.microsoft.com/.default")
     sweep = leftovers.Sweep(Arm(credential), subscription, tags, graph)

@@ -94,9 +94,12 @@ def workspace_words(options: argparse.Namespace) -> list[str]:
 
 def positive(text: str) -> float:
     """A flag's value above 0."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is not above zero")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above zero")
     return value
 
 

@@ -63,7 +63,9 @@ def mapping(file: Path, what: str) -> dict[str, Any]:
         raise UsageError(f"{what} '{file}' does not exist{near}", fix=where) from error
     except DuplicateKeyError as error:
         raise UsageError(f"{what} '{file}': {error}", fix="Keep the one that is meant") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise UsageError(f"{what} '{file}' cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         said = " ".join(str(error).split()).replace(' in "<unicode string>",', " in")
         raise UsageError(f"{what} '{file}' cannot be read: {said}") from error
     if content is None:

@@ -133,3 +133,20 @@ def test_a_misspelt_flag_or_file_gets_the_nearest_one(script: Script, monkeypatc
     assert f"does not exist; did you mean '{RECIPE.name}'?" in said
     monkeypatch.chdir(tmp_path)
     assert f"begins in '{tmp_path}'" in script("prepare_data", "--recipe", "recipes/mine.yml").failed(2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("submit_finetune", "--attach", "job", "--timeout", "soon"), "'soon' is not a number above zero"),
+        (("invoke", "--sample", "s.jsonl", "--row", "x"), "'x' is not a whole number above zero"),
+        (("invoke", "--sample", "s.jsonl", "--count", "0"), "'0' is not a whole number above zero"),
+        (("invoke", "--prompt", "hi", "--row", "2"), "--row and --count are for the rows of a split"),
+        (("sweep", "--grace", "5m"), "--grace was given without --expired"),
+        (("preflight", "--recipe", ".", "--offline", "--stack", "dev"), "recipe '.' cannot be read: Is a directory"),
+    ],
+)
+def test_a_flag_that_would_do_nothing_or_has_no_such_value_is_one_error(arguments, said: str, script: Script) -> None:
+    told = script(*arguments).failed(2)
+    assert said in told
+    assert len(told.splitlines()) == 1

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tunestack.errors import TunestackError
+from tunestack.errors import TunestackError, UsageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _EXCHANGE = 2  # RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
@@ -33,7 +33,8 @@ def fresh(folder: Path) -> Iterator[Path]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         made, held = _made(folder)
     except OSError as error:
-        raise _explained(error, folder) from error
+        said = f"'{folder}' cannot be written: {str(error.strerror).lower()}"
+        raise UsageError(said, fix="Write elsewhere with --output") from error
     try:
         yield made
     except OSError as error:

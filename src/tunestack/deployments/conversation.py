@@ -52,6 +52,8 @@ class Reply:
 
 def questions(options: argparse.Namespace) -> list[Question]:
     """The requests that the flags ask for."""
+    if not options.sample and (options.row or options.count):
+        raise UsageError("--row and --count are for the rows of a split", fix="Name it with --sample FILE")
     if options.request:
         if options.parameter:
             raise UsageError("--parameter cannot change a request file", fix="Write it into the file")
@@ -62,7 +64,7 @@ def questions(options: argparse.Namespace) -> list[Question]:
         if not options.prompt.strip():
             raise UsageError("--prompt is empty")
         return [Question(scoring.request([{"role": "user", "content": options.prompt}], parameters), options.prompt)]
-    return _from_sample(options.sample, options.row, options.count, parameters)
+    return _from_sample(options.sample, options.row or 1, options.count or 1, parameters)
 
 
 def show(replies: Sequence[Reply]) -> None:
@@ -88,8 +90,6 @@ def show(replies: Sequence[Reply]) -> None:
 
 
 def _from_sample(file: Path, first: int, count: int, parameters: dict[str, Any]) -> list[Question]:
-    if first < 1 or count < 1:
-        raise UsageError(f"--row '{first}' and --count '{count}' start at 1")
     rows = list(islice(row_files.read(file), first - 1, first - 1 + count))
     if len(rows) < count:
         raise UsageError(f"'{file}' has no row {first + len(rows)}")

@@ -197,6 +197,15 @@ def test_a_source_that_breaks_half_way_leaves_the_old_folder_as_it_was(tmp_path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
 
 
+def test_a_place_that_cannot_be_written_is_named_as_it_was_given(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(UsageError, match=r"file/out' cannot be written: file exists$"),
+        atomic_folder.fresh(tmp_path / "file" / "out"),
+    ):
+        pass
+
+
 def test_a_full_disk_is_one_clear_error_and_nothing_is_left_behind(tmp_path) -> None:
     prepare(tmp_path / "out", three())
     before = content(tmp_path / "out")
