@@ -200,7 +200,7 @@ def test_a_source_that_breaks_half_way_leaves_the_old_folder_as_it_was(tmp_path)
 def test_a_place_that_cannot_be_written_is_named_as_it_was_given(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(UsageError, match=r"file/out' cannot be written: file exists$"),
+        pytest.raises(UsageError, match=r"file/out' cannot be written: file exists\. Write elsewhere with --output$"),
         atomic_folder.fresh(tmp_path / "file" / "out"),
     ):
         pass
