@@ -184,7 +184,9 @@ def job_of(stack: Stack, name: str) -> dict[str, Any]:
     return body["properties"]
 
 
-def test_a_run_is_trained_and_gated_once_and_found_again(submit: Submit, stack: Stack, pipelines: Path) -> None:
+def test_a_run_is_trained_and_gated_once_and_found_again(
+    submit: Submit, stack: Stack, pipelines: Path, recipe: Path
+) -> None:
     first = submit("--json")
     assert first.code == 0, first.err
     record = json.loads(first.out)
@@ -239,10 +241,10 @@ def test_a_run_is_trained_and_gated_once_and_found_again(submit: Submit, stack: 
     }
     assert submit().code == 5
 
-    # The same gate again is found; the first gate again is the job itself, whose word is older.
+    # The same gate again is found; the first gate again is asked anew, since its word is older than the other's.
     found = submit("--evaluate", name, "--set", "evaluation.min_gain=0.9", "--no-wait", "--json", alone=True)
     assert json.loads(found.out)["evaluation_job"] == f"{name}-evaluation"
-    repeated = submit("--evaluate", name, "--again", "--json", alone=True)
+    repeated = submit("--evaluate", name, "--recipe", recipe, "--json", alone=True)
     assert repeated.code == 0, repeated.err
     assert json.loads(repeated.out)["evaluation_job"] == f"{name}-evaluation-2"
     assert submit().handle == name

@@ -144,19 +144,22 @@ def require_model(connection: Connection, body: Mapping[str, Any]) -> None:
 
 
 def existing(connection: Connection, body: Mapping[str, Any], key: str) -> str | None:
-    """The newest job that gated, or gates, this model with this very gate: an evaluation of it, or the job itself."""
+    """The job whose word on this model counts, where it is of this very gate: the newest evaluation, else the job.
+
+    An older one of this gate is none: since then another gate has had its word, and that would be read in its place.
+    """
     job = str(body["name"])
     found = [
-        (str((one.get("systemData") or {}).get("createdAt", "")), str(one["name"]))
+        one
         for one in connection.arm.pages(
             f"{connection.workspace.path}/jobs", JOB_VERSION, tag=EVALUATES, listViewType="All"
         )
         if _tags(one).get(EVALUATES) == job
-        and _tags(one).get(evaluation_step.TAG) == key
         and one["properties"].get("status") not in ("Failed", "Canceled", "NotResponding")
     ]
     if found:
-        return max(found)[1]
+        newest = max(found, key=lambda one: str((one.get("systemData") or {}).get("createdAt", "")))
+        return str(newest["name"]) if _tags(newest).get(evaluation_step.TAG) == key else None
     properties = body["properties"]
     own = _tags(body).get(evaluation_step.TAG) == key and GATE_OUTPUT in (properties.get("outputs") or {})
     return job if own and properties.get("status") == "Completed" else None
