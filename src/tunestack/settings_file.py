@@ -65,7 +65,10 @@ def mapping(file: Path, what: str) -> dict[str, Any]:
         raise UsageError(f"{what} '{file}': {error}", fix="Keep the one that is meant") from error
     except OSError as error:
         raise UsageError(f"{what} '{file}' cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UsageError(f"{what} '{file}' is not UTF-8 in line {line}", fix="Save it as UTF-8") from error
+    except yaml.YAMLError as error:
         said = " ".join(str(error).split()).replace(' in "<unicode string>",', " in")
         raise UsageError(f"{what} '{file}' cannot be read: {said}") from error
     if content is None:

@@ -89,7 +89,7 @@ def of(options: argparse.Namespace) -> Request:
     problems += [f"--set: without --recipe there is no '{key}'" for key in content if key != "data"]
     if problems:
         raise UsageError(*problems)
-    return Request(_data(content["data"], "--set data"), None, options.output, options.tokenizer)
+    return Request(_data(content["data"], "data"), None, options.output, options.tokenizer)
 
 
 def _data(content: dict[str, Any], what: str) -> Data:

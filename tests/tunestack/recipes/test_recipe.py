@@ -231,9 +231,10 @@ def test_what_is_no_yaml_mapping_is_said_so(tmp_path, text, said):
     assert said in problems(tmp_path, text)[0]
 
 
-def test_a_recipe_in_another_encoding_is_said_so(tmp_path):
-    (tmp_path / "mine.yml").write_bytes(GOOD.encode("utf-16"))
-    with pytest.raises(UsageError, match="cannot be read"):
+@pytest.mark.parametrize(("text", "encoding", "line"), [(GOOD, "utf-16", 1), ("a: b\nc: caf\xe9\n", "latin-1", 2)])
+def test_a_recipe_in_another_encoding_names_the_line(tmp_path, text, encoding, line):
+    (tmp_path / "mine.yml").write_bytes(text.encode(encoding))
+    with pytest.raises(UsageError, match=rf"mine\.yml' is not UTF-8 in line {line}"):
         recipe.read(tmp_path / "mine.yml")
 
 
