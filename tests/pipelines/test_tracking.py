@@ -49,6 +49,21 @@ def test_everything_stands_on_both_runs_and_the_curves_come_from_the_root(
     assert tracking.from_environment().curves(step).missing == "The run has none."
 
 
+TRAINERS = (
+    *("loss", "grad_norm", "learning_rate", "epoch", "eval_loss", "eval_runtime", "eval_samples_per_second"),
+    *("eval_steps_per_second", "train_runtime", "train_samples_per_second", "train_steps_per_second", "total_flos"),
+    *("train_loss", "checkpoint_save_step", "checkpoint_load_step"),
+)
+
+
+def test_beside_the_trainers_metrics_azure_has_room_for_all_of_the_gates(
+    evaluate: Evaluate, tiny_models: dict[str, Path]
+) -> None:
+    found = tracking.figures(evaluate(serving_model=tiny_models["serving"]))
+    assert {"eval_gain_over_serving_lower", "eval_serving_repetition", "eval_base_perplexity"} <= set(found)
+    assert len({*found, *TRAINERS}) == len(found) + len(TRAINERS) <= 50
+
+
 def test_a_tracking_server_that_does_not_answer_costs_no_verdict(
     evaluate: Evaluate, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
