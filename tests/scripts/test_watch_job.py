@@ -52,7 +52,21 @@ class Pauses:
         threading.Event().wait(0.02)
 
 
-def watched(connection: Connection, job: str, pauses: Pauses) -> Run:
+class Turns:
+    """Pauses in which one thing after the other happens: each when a whole look has passed since it was due."""
+
+    def __init__(self, *turns: tuple[Callable[[], bool], Callable[[], object]]) -> None:
+        self._turns = list(turns)
+        self._was_due = False
+
+    def __call__(self, seconds: float) -> None:
+        if self._was_due:
+            self._turns.pop(0)[1]()
+        self._was_due = bool(self._turns) and self._turns[0][0]()
+        threading.Event().wait(0.02)
+
+
+def watched(connection: Connection, job: str, pauses: Callable[[float], None]) -> Run:
     return follow(RunHistory(connection), job, "attach", Waiting(3600, pauses, chance=lambda: 0.0))
 
 
@@ -101,17 +115,20 @@ def test_a_preempted_job_is_seen_in_the_queue_again(
     inner = {"vmSize": "Standard_DS3_v2", "vmPriority": "LowPriority", "scaleSettings": {"maxNodeCount": 1}}
     body = {"computeType": "AmlCompute", "properties": inner}
     stack.put("computes/cheap", {"location": "eastus", "properties": body})
-    gate = tmp_path / "gate"
+    begun = tmp_path / "begun"
     faults = stack.cloud.cloud.faults
-    job = started(connection, f"if [ -e {gate} ]; then exit 0; fi; sleep 600", compute="cheap")
+    job = started(connection, f"if [ -e {begun} ]; then exit 0; fi; touch {begun}; sleep 600", compute="cheap")
 
     def preempt() -> None:
-        gate.touch()
         faults.hold("job.allocate")
         faults.preempt()
 
-    pauses = Pauses(at8=preempt, at20=lambda: faults.disarm("job.allocate"))
-    assert watched(connection, job, pauses).status == "Completed"
+    def is_queued() -> bool:
+        gate = faults.gate("job.allocate")
+        return gate is not None and gate.reached.is_set()
+
+    turns = Turns((begun.exists, preempt), (is_queued, lambda: faults.disarm("job.allocate")))
+    assert watched(connection, job, turns).status == "Completed"
     said = capsys.readouterr().err
     assert "was preempted: it stands in the queue again" in said
     assert "preempted, in the queue again (" in said
