@@ -67,13 +67,13 @@ def serve():
                 self.wfile.write(body[: len(body) // 2])
                 self.close_connection = True
                 return
+            with lock:  # before it is sent: who has read it all may look at once
+                hub.sent += len(body)
             self.send_response(status)
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
-            with lock:
-                hub.sent += len(body)
 
         def breaks(self) -> bool:
             with lock:
