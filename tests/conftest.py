@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from localcloud import client
@@ -21,6 +22,12 @@ from localcloud.server import Options, Server
 
 # Tiny models are fifty times slower when their threads wait for each other on busy cores; read when torch is imported.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# The same examples on every machine, however slow: what a random one finds would fail a change that has no part in it.
+hypothesis.settings.load_profile("ci")
+
+# Ends a test that hangs. What is waited for is an event, so that this costs nothing and is for no machine too short.
+HANG_SECONDS = 300.0
 
 CACHE = Path(
     os.environ.get("TUNESTACK_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tunestack"
@@ -52,7 +59,7 @@ class RunningCloud:
 
     def call(self, coroutine: Any) -> Any:
         """Run a coroutine on the server's loop and wait for its result."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(timeout=60)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(timeout=HANG_SECONDS)
 
     def arm(self, method: str, path: str, body: Any = None) -> Any:
         return self.running.arm(method, path, body)
@@ -78,12 +85,12 @@ def serve(options: Options, clock: Clock | None = None) -> Iterator[RunningCloud
     thread.start()
     server = Server(options, clock)
     try:
-        cloud = asyncio.run_coroutine_threadsafe(server.start(), loop).result(timeout=120)
+        cloud = asyncio.run_coroutine_threadsafe(server.start(), loop).result(timeout=HANG_SECONDS)
         yield RunningCloud(cloud, client.find(options.state), server, loop)
     finally:
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(timeout=60)
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(timeout=HANG_SECONDS)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(timeout=10)
+        thread.join()
         loop.close()
 
 

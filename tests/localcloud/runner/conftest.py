@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from localcloud.cloud import SUBSCRIPTION
-from tests.conftest import RunningCloud
+from tests.conftest import HANG_SECONDS, RunningCloud
 
 GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-test"
 PROVIDERS = f"{GROUP}/providers"
@@ -71,13 +71,13 @@ class Jobs:
         return self.finish(self.submit(job).name)
 
     def until(self, true: Callable[[], bool]) -> None:
-        """Wait until something is so; fails after 30 seconds."""
+        """Wait until something is so."""
 
         async def wait() -> None:
             while not true():
                 await asyncio.sleep(0.02)
 
-        self.cloud.call(asyncio.wait_for(wait(), 30))
+        self.cloud.call(asyncio.wait_for(wait(), HANG_SECONDS))
 
     def cluster_nodes(self) -> int:
         return cluster_nodes(self.cloud)

@@ -58,6 +58,16 @@ def output(jobs: Jobs, name: str) -> Path:
     return local(jobs.cloud.cloud, WORKSPACE, run_of(jobs, name).outputs["out"]["uri"])
 
 
+def kill_when(jobs: Jobs, name: str, said: str) -> int:
+    """Kill the job's process when its log says so, as a node that goes does; the process that it was."""
+    run = run_of(jobs, name)
+    jobs.until(lambda: run.pid is not None and said in jobs.log(name))
+    pid = run.pid
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
 def arm(jobs: Jobs, **body: Any) -> None:
     running = jobs.cloud.running
     running.call("PUT", "127.0.0.1", "/localcloud/faults/job.preempt", body, running.secret)
@@ -65,11 +75,7 @@ def arm(jobs: Jobs, **body: Any) -> None:
 
 def test_a_step_whose_process_is_killed_starts_again_with_the_outputs_that_it_had(cheap: Jobs, halves: Any) -> None:
     job = cheap.submit(halves())
-    out = output(cheap, job.name)
-    cheap.until(lambda: (out / "half").exists() and "first" in cheap.log(job.name))
-    first = run_of(cheap, job.name).pid
-    assert first
-    os.kill(first, signal.SIGKILL)
+    first = kill_when(cheap, job.name, said="first")
     assert cheap.finish(job.name).status == "Completed"
     said = cheap.log(job.name)
     assert re.search(r"first\n.*The node was preempted.*in the queue again.*\(1 of at most 9\)", said)
@@ -89,9 +95,13 @@ def test_the_fault_takes_the_node_when_the_log_says_so_and_no_process_is_left(ch
 def test_an_output_that_is_uploaded_at_the_end_is_lost_with_the_node(cheap: Jobs, command_job: Maker) -> None:
     from azure.ai.ml import Output
 
-    line = "ls ${{outputs.out}}; echo half > ${{outputs.out}}/half; echo begun"
+    mark = cheap.folder / "mark"
+    line = (
+        f"[ -e {mark} ] && again=yes; touch {mark}; ls ${{{{outputs.out}}}}; echo half > ${{{{outputs.out}}}}/half; "
+        "echo begun; [ $again ] || { sleep 600 & wait; }"
+    )
     arm(cheap, at="begun")
-    job = command_job(f"{line}; sleep 1", outputs={"out": Output(type="uri_folder", mode="upload")}, compute="cheap")
+    job = command_job(line, outputs={"out": Output(type="uri_folder", mode="upload")}, compute="cheap")
     done = cheap.run(job)
     assert done.status == "Completed"
     assert cheap.log(done.name).count("begun") == 2
@@ -101,11 +111,7 @@ def test_an_output_that_is_uploaded_at_the_end_is_lost_with_the_node(cheap: Jobs
 def test_a_dedicated_node_is_never_taken_and_a_killed_process_fails_its_step(cheap: Jobs, halves: Any) -> None:
     arm(cheap, at="first", times=2)
     job = cheap.submit(halves("gpu"))
-    out = output(cheap, job.name)
-    cheap.until((out / "half").exists)
-    pid = run_of(cheap, job.name).pid
-    assert pid
-    os.kill(pid, signal.SIGKILL)
+    kill_when(cheap, job.name, said="first")
     assert cheap.finish(job.name).status == "Failed"
     assert "exited with signal 9" in cheap.error(job.name)
     assert cheap.cloud.cloud.faults.shown() == {"job.preempt": {"times": 2, "at": "first"}}
