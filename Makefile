@@ -34,7 +34,7 @@ types: setup  ## mypy --strict on src and infra
 format: setup  ## mend the style
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-bench: setup  ## the figures of README.md, measured anew
+bench: setup  ## the figures of README.md and docs/, measured anew
 	@$(BIN)/python benchmarks/localcloud_requests.py
 	@$(BIN)/python benchmarks/export.py
 	@$(BIN)/python benchmarks/preflight.py
