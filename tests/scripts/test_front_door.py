@@ -79,11 +79,11 @@ def test_outputs_that_lack_fields_are_an_error_that_names_all_of_them(arguments,
 
 @pytest.mark.parametrize("arguments", ASKS, ids=lambda arguments: arguments[0])
 def test_a_local_cloud_that_does_not_run_is_named_at_once(arguments, stack: Stack, script: Script, monkeypatch) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
-    said = script(*arguments).failed(1)
+    with socket.socket() as taken:  # a port that nobody listens on, and that nobody else can take meanwhile
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+        said = script(*arguments).failed(1)
     assert f"http://127.0.0.1:{port}" in said
     assert "Is `localcloud up` running?" in said
 
