@@ -50,9 +50,10 @@ def run(options: argparse.Namespace) -> cli.Result:
         return cli.Result(handles or "nothing to register", {"models": [found.record for found in models]})
     planned = registration.plan(connection, options.job, options.name or "")
     handle = planned[0].handle
-    if registration.find(connection, planned[0]):
+    there = registration.find(connection, planned[0])
+    if there:
         cli.note(f"model '{handle}' is registered already")
-        return cli.Result(handle, planned[0].record)
+        return cli.Result(handle, there.record)
     found = registration.judge(connection, planned, why)
     if options.dry_run:
         cli.note(f"would register '{found.path}' as {handle}")

@@ -84,9 +84,10 @@ def test_a_finished_job_becomes_a_version_and_twice_is_once(stack: Stack, script
     assert found["properties"]["files_sha256"] == found["tags"]["files_sha256"]
     assert found["description"].startswith(f"# {first.handle}\n")
     assert set(found["flavors"]) == {"hftransformersv2", "python_function"}
-    again = script("register_model", "--job", job)
-    assert again.handle == first.handle
+    again = script("register_model", "--job", job, "--json")
     assert "is registered already" in again.err
+    assert json.loads(again.out)["model"] == first.handle
+    assert json.loads(again.out)["tags"] == found["tags"]
     versions = stack.cloud.arm("GET", f"{stack.workspace}/models/{name}/versions{CALL}")["value"]
     assert len([version for version in versions if version["properties"]["tags"]["job"] == job]) == 1
     stack.cloud.arm("DELETE", f"{stack.workspace}/data/{name}-evidence{CALL}")  # as for a model from before evidence
@@ -163,9 +164,11 @@ def test_a_job_without_an_evaluation_is_forced_and_hashed_here_or_evaluated_late
     assert (tags["gate"], tags["gain"]) == ("forced", "not measured")
     assert tags["files_sha256"] == made.metrics["files"]["sha256"]
     assert "left no metrics.json, recipe.yml, card.json, preflight.json" in forced.err
-    later = run(jobs, evaluates=name)
+    gate = {**made.metrics["gate"], "attempt": 3}
+    later = run(jobs, FineTune(changed={"gate": gate}), evaluates=name)
     handle = script("register_model", "--job", name, "--name", "later").handle
-    assert registered(stack, handle)["tags"]["evaluation_job"] == later
+    tags = registered(stack, handle)["tags"]
+    assert (tags["evaluation_job"], tags["attempt"]) == (later, "3")
     assert f"It evaluates job '{name}': register that one" in script("register_model", "--job", later).failed(2)
     other = run(jobs, FineTune(tags={**TAGS, "base_model": "hub:other/model"}), evaluates=name)
     said = script("register_model", "--job", name, "--name", "last").failed(2)
@@ -290,6 +293,25 @@ def test_killed_in_the_middle_the_next_run_completes_it(
     assert registered(stack, script(*line).handle)["tags"]["gate"] == "passed"
 
 
+def test_a_registration_that_was_broken_off_is_not_completed_with_other_words(
+    stack: Stack, script: Script, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    job = run(jobs, FineTune(gain=(0.0, -0.1, 0.1)))
+    line = ("register_model", "--job", job, "--name", "broken-off", "--force", "--why")
+    with monkeypatch.context() as patch:
+        patch.setattr("tunestack.models.evidence_store.to_run", killed)
+        assert script(*line, "for the board").code == 130
+    said = script(*line, "for a test").failed(2)
+    assert "evidence 'broken-off-evidence:" in said
+    assert "is there already, and says otherwise of tags" in said
+    assert f"--job {job} --name NAME" in said
+    handle = script(*line, "for the board").handle
+    assert script("deploy_model", "--model", handle, "--slot", "green", "--dry-run").code == 0
+
+
 @pytest.mark.long
 def test_two_at_once_leave_one_evidence_and_it_is_whole(
     stack: Stack, script: Script, passed: str, monkeypatch: pytest.MonkeyPatch
@@ -299,7 +321,7 @@ def test_two_at_once_leave_one_evidence_and_it_is_whole(
     monkeypatch.setattr("tunestack.models.registration.find", lambda connection, found: False)
     second = script(*line)
     assert second.handle == handle
-    assert "was made meanwhile by somebody else, and stays" in second.err
+    assert "is there already, by somebody else or an earlier try, and stays" in second.err
     assert script("deploy_model", "--model", handle, "--slot", "green", "--dry-run").code == 0
 
 

@@ -34,12 +34,11 @@ def find(connection: Connection, model: str, version: str) -> Folder | None:
     return stored_files.folder(connection, str(body["properties"]["dataUri"])) if body else None
 
 
-def keep(connection: Connection, model: str, version: str, root: Path) -> str:
-    """Upload the evidence and name it as a data asset; the asset's handle. One that is there already stays.
+def keep(connection: Connection, model: str, version: str, root: Path) -> bool:
+    """Upload the evidence and name it as a data asset. False where there is one already, which stays.
 
     Every try has a folder of its own, so that two at once, or one that was killed, cannot leave a mixture.
     """
-    handle = f"{asset_name(model)}:{version}"
     again = hashlib.sha256((root / evidence.SIGNATURE).read_bytes()).hexdigest()[:12]
     target = stored_files.own_folder(connection, f"evidence/{model}/{version}/{again}")
     target.write(_files(root))
@@ -56,8 +55,9 @@ def keep(connection: Connection, model: str, version: str, root: Path) -> str:
     except CloudError as error:
         if error.status != 409:
             raise
-        note(f"'{handle}' was made meanwhile by somebody else, and stays")
-    return handle
+        note(f"'{asset_name(model)}:{version}' is there already, by somebody else or an earlier try, and stays")
+        return False
+    return True
 
 
 def keep_in_registry(connection: Connection, registry: str, model: str, version: str, root: Path) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tunestack.jobs.failed_job import failure
 from tunestack.jobs.gate import Verdict
 from tunestack.jobs.run_history import ENDED, JOB_VERSION, Run, RunHistory
 from tunestack.models import evidence, evidence_store, job_evidence, lineage, weights
+from tunestack.models.provenance import Said
 from tunestack.models.signatures import Signer
 from tunestack.models.weights import Manifest
 from tunestack.progress import Progress
@@ -135,6 +136,7 @@ def judge(connection: Connection, planned: tuple[Registration, dict[str, Any], R
         **({lineage.WHY: forced, lineage.WHO: caller.name(connection)} if forced else {}),
         "gain": verdict.gain if verdict else "not measured",
         "labels": "; ".join(verdict.labels) if verdict else "",
+        "attempt": f"{(verdict.metrics.get('gate') or {}).get('attempt') or ''}" if verdict else "",
         "evaluation_job": verdict.job if verdict else "",
         "files_sha256": manifest.sha256,
         "files": str(len(manifest.files)),
@@ -168,21 +170,23 @@ def finished(connection: Connection) -> list[str]:
     return [name for _, name in sorted(found)]
 
 
-def find(connection: Connection, found: Registration) -> bool:
-    """Whether the version is there, with its evidence: one without is completed by registering it again.
+def find(connection: Connection, found: Registration) -> Registration | None:
+    """The version as it is registered, with its evidence; None for one without, which registering again completes.
 
     UsageError where it is another job's, which ended in the same second.
     """
     body = connection.arm.find(_path(connection, found.name, found.version), VERSION)
     if body is None:
-        return False
-    theirs = (body["properties"].get("tags") or {}).get("job", "")
+        return None
+    tags = {str(key): str(value) for key, value in (body["properties"].get("tags") or {}).items()}
+    theirs = tags.get("job", "")
     if theirs and theirs != found.tags["job"]:
         raise UsageError(
             f"model '{found.handle}' is registered already, from another job, '{theirs}'",
-            fix=f"Name this one: scripts/register_model.py --job {found.tags['job']} --name NAME",
+            fix=_another_name(found),
         )
-    return evidence_store.find(connection, found.name, found.version) is not None
+    kept = evidence_store.find(connection, found.name, found.version)
+    return replace(found, tags=tags) if kept else None
 
 
 def register(connection: Connection, found: Judged, signer: Signer) -> None:
@@ -194,7 +198,9 @@ def register(connection: Connection, found: Judged, signer: Signer) -> None:
         job_evidence.files(connection, found),
         signer,
     )
-    kept = evidence_store.keep(connection, found.name, found.version, root)
+    is_ours = evidence_store.keep(connection, found.name, found.version, root)
+    if not is_ours:
+        _require_same(connection, found, root)
     evidence_store.to_run(connection, found.job, root)
     card = (root / evidence.FOLDER / evidence.CARD).read_text()
     body = {
@@ -207,7 +213,30 @@ def register(connection: Connection, found: Judged, signer: Signer) -> None:
         }
     }
     connection.arm.put(_path(connection, found.name, found.version), VERSION, body)
-    note(f"its evidence is '{kept}', signed with {signer.shown}; here in '{root}'")
+    if is_ours:
+        note(f"its evidence is '{found.tags[lineage.EVIDENCE]}', signed with {signer.shown}; here in '{root}'")
+
+
+def _require_same(connection: Connection, found: Judged, root: Path) -> None:
+    """UsageError where the evidence that is there speaks otherwise of the model than ours: no deployment would take it.
+
+    It is of a registration that was broken off, or somebody else's of this moment, and stays as it is.
+    """
+    kept = evidence_store.find(connection, found.name, found.version)
+    name = f"{evidence.FOLDER}/{evidence.PROVENANCE}"
+    theirs, ours = (Said.parse(content or b"") for content in (kept and kept.read(name), (root / name).read_bytes()))
+    differing = [
+        one for one in ("gate", "tags", "files_sha256", "signer") if getattr(theirs, one) != getattr(ours, one)
+    ]
+    if differing:
+        raise UsageError(
+            f"evidence '{found.tags[lineage.EVIDENCE]}' is there already, and says otherwise of {', '.join(differing)}",
+            fix=_another_name(found),
+        )
+
+
+def _another_name(found: Registration) -> str:
+    return f"Name this one: scripts/register_model.py --job {found.tags['job']} --name NAME"
 
 
 def _verdict(connection: Connection, job: str, why: str) -> Verdict | None:
