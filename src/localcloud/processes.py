@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -59,16 +60,33 @@ def started_at(pid: int) -> float | None:
 
 
 def stop_group(pid: int, *, grace: float = 5.0) -> None:
-    """End a process and its group: asked first, killed after `grace` seconds."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGTERM)
-    try:
-        psutil.Process(pid).wait(timeout=grace)
-    except psutil.NoSuchProcess:
-        pass
-    except psutil.TimeoutExpired:
+    """End a process and its group: asked first, killed after `grace` seconds. None of them runs when this returns."""
+    for word in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
+            os.killpg(pid, word)
+        deadline = time.monotonic() + grace
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+            psutil.Process(pid).wait(timeout=grace)
+        while group_runs(pid) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if not group_runs(pid):
+            return
+
+
+def group_runs(group: int) -> bool:
+    """Whether a process of the group still runs: killed ones do, until their memory is given back, and zombies do not.
+
+    Zombies stay where nobody waits for orphans, as in a container without an init.
+    """
+    try:
+        os.killpg(group, 0)
+    except OSError:
+        return False
+    for pid in psutil.pids():
+        with contextlib.suppress(OSError, psutil.Error):
+            if os.getpgid(pid) == group and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
 
 
 def stop_leftover(pid: int, start: float) -> bool:

@@ -30,6 +30,7 @@ from localcloud.runner.values import Asset, Value
 from localcloud.services.acting import READ_BLOB, WRITE_BLOB
 
 GRACE_SECONDS = 5.0
+_LOOK_SECONDS = 0.02
 # The variable that names the file of properties; what the published steps say to run history themselves.
 PROPERTIES = "LOCALCLOUD_PROPERTIES"
 
@@ -193,8 +194,7 @@ class Step:
             await end_group(process)
             raise
         # What the command left running in the background ends with its step.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        await _kill_group(process.pid)
         if launch.is_preemptible and preemption.is_killed(code):
             raise Preempted
         if code != 0:
@@ -223,9 +223,18 @@ async def end_group(process: asyncio.subprocess.Process) -> None:
         os.killpg(process.pid, signal.SIGTERM)
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(process.wait(), GRACE_SECONDS)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    await _kill_group(process.pid)
     await process.wait()
+
+
+async def _kill_group(group: int) -> None:
+    """Return when none of it runs: what a large process holds is free again only then."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(GRACE_SECONDS):
+            while processes.group_runs(group):
+                await asyncio.sleep(_LOOK_SECONDS)
 
 
 def sweep(run: Run) -> bool:
