@@ -31,9 +31,9 @@ def parser() -> cli.Parser:
         default=[],
         type=Path,
         metavar="FILE",
-        help="add one with these settings (repeatable)",
+        help="add a deployment with these settings (repeatable)",
     )
-    flags.add_argument("--lease", metavar="TIME", help="how long they live, e.g. 8h or never (else the stack's cap)")
+    flags.add_argument("--lease", metavar="TIME", help="how long deployments live: 8h, never (else the stack's cap)")
     flags.add_argument("--live", action="store_true", help="add the deployments that the stack has now")
     flags.add_argument("--plan", type=Path, metavar="FILE", help="what `pulumi preview --json` wrote (else it is run)")
     flags.add_argument("--offline", action="store_true", help="ask nobody: the stack's file and the dated table")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shlex
 import sys
 from pathlib import Path
 
@@ -20,6 +21,10 @@ except ModuleNotFoundError as error:
     sys.exit(f"error: {error}. In the checkout run: make setup && source .venv/bin/activate")
 
 SERVE = Path(__file__).parent.parent / "pipelines" / "serve"
+AS_GIVEN = (
+    *("endpoint", "model", "slot", "restore", "lease", "deployment"),
+    *("public_key", "signer", "issuer", "unsigned", "why"),
+)
 
 
 def parser() -> cli.Parser:
@@ -30,8 +35,8 @@ def parser() -> cli.Parser:
         "--lease", metavar="TIME", help="how long it may live: 8h, 3d, never (else the stack's leaseCap)"
     )
     flags.add_argument("--deployment", type=Path, metavar="FILE", help="settings (else pipelines/serve/BASE-MODEL.yml)")
-    flags.add_argument("--restore", metavar="SLOT", help="bring this one back, whose lease was over")
-    flags.add_argument("--delete", action="append", default=[], metavar="SLOT", help="delete this one (repeatable)")
+    flags.add_argument("--restore", metavar="SLOT", help="bring back this slot, whose lease was over")
+    flags.add_argument("--delete", action="append", default=[], metavar="SLOT", help="delete this slot (repeatable)")
     signers.add_trust_flags(flags, may_be_unsigned=True)
     flags.endpoint_flag()
     flags.dry_run_flag()
@@ -58,7 +63,8 @@ def run(options: argparse.Namespace) -> cli.Result:
         return cli.Result(" ".join(options.delete), {"endpoint": endpoint.name, "deleted": gone})
     lease = leases.chosen(options.lease, connection.workspace.lease_cap)
     endpoint.body()
-    waiting = rollout.Waiting(not options.no_wait, options.timeout, options.dry_run)
+    again = shlex.join(["scripts/deploy_model.py", *cli.words(options, *AS_GIVEN), *cli.workspace_words(options)])
+    waiting = rollout.Waiting(not options.no_wait, options.timeout, options.dry_run, again)
 
     def accept(model: str) -> dict[str, str]:
         return acceptance.of(connection, model, options)

@@ -24,7 +24,7 @@ def parser() -> cli.Parser:
     which.add_argument("--finished", action="store_true", help="all finished fine-tunes without a model")
     flags.add_argument("--name", metavar="NAME", help="the model's name (else BASE-DATASET)")
     flags.add_argument("--force", action="store_true", help="register what did not pass; needs --why")
-    flags.add_argument("--why", metavar="TEXT", help="why it is forced; recorded on the model, with who")
+    flags.add_argument("--why", metavar="TEXT", help="why it is forced; recorded on the model, with your identity")
     signers.add_signing_flags(flags)
     flags.dry_run_flag()
     flags.workspace_flags()

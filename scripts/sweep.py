@@ -24,7 +24,7 @@ def parser() -> cli.Parser:
     flags.add_argument("--everything", action="store_true", help="whatever is there, ours or not")
     flags.add_argument("--purge", action="store_true", help="give up for good what is soft-deleted or orphaned")
     flags.add_argument("--expired", action="store_true", help="only deployments whose lease is over: warn, then delete")
-    flags.add_argument("--grace", metavar="TIME", help="how long after the warning (else 30m)")
+    flags.add_argument("--grace", metavar="TIME", help="with --expired: how long after the warning (30m)")
     flags.add_argument("--outputs", type=Path, metavar="FILE", help="stack outputs as JSON, to know the subscription")
     return flags
 

@@ -42,7 +42,9 @@ def add_trust_flags(flags: argparse.ArgumentParser, *, may_be_unsigned: bool = F
     group.add_argument("--full", action="store_true", help="read the weights and hash them again (takes minutes)")
     if may_be_unsigned:
         group.add_argument("--unsigned", action="store_true", help="take a model without evidence; needs --why")
-        group.add_argument("--why", metavar="TEXT", help="why it has none; recorded on the deployment, with who")
+        group.add_argument(
+            "--why", metavar="TEXT", help="why it has none; recorded on the deployment, with your identity"
+        )
 
 
 def signer(options: argparse.Namespace, *, production: bool) -> Signer:
