@@ -85,11 +85,15 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--dry-run", action="store_true", help="print what would be sent, send nothing")
 
 
+def words(options: argparse.Namespace, *names: str) -> list[str]:
+    """Flags as they were given, for a command that is shown for later; those that were not are left out."""
+    given = [(f"--{name.replace('_', '-')}", getattr(options, name, None)) for name in names]
+    return [word for flag, value in given if value for word in ((flag,) if value is True else (flag, str(value)))]
+
+
 def workspace_words(options: argparse.Namespace) -> list[str]:
     """The workspace flags as they were given: a command that is shown for later has to find the same workspace."""
-    names = ("outputs", "subscription", "resource_group", "workspace_name")
-    given = [(f"--{name.replace('_', '-')}", getattr(options, name, None)) for name in names]
-    return [word for flag, value in given if value for word in (flag, str(value))]
+    return words(options, "outputs", "subscription", "resource_group", "workspace_name")
 
 
 def positive(text: str) -> float:

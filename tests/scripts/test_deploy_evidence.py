@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,6 +116,26 @@ def test_a_model_whose_evidence_holds_is_deployed_with_its_lineage(deploy: Deplo
     assert tags["gain"].startswith("+0.2000")
     assert "throw-away key shows only that nothing changed" in ended.err
     assert "holds, gate passed" in ended.err
+    assert tagged(deploy(tags["model"], "--json")) == tags  # named as its own tag, and hints, name it
+
+
+def test_the_line_to_go_on_with_after_an_interruption_asks_for_the_same(
+    script: Script, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    settings = tmp_path / "my settings.yml"
+    settings.write_text("instance_type: Standard_DS3_v2\ninstance_count: 1\n")
+    given = ["--slot", "green", "--lease", "3h", "--deployment", str(settings)]
+    with monkeypatch.context() as patch:
+        patch.setattr("tunestack.deployments.deployment.start", lambda *_: None)
+        patch.setattr("tunestack.deployments.deployment._is_done", interrupted)
+        ended = script("deploy_model", "--model", f"azureml:{model}", *given)
+    assert ended.code == 130
+    assert "deployment 'green' goes on" in ended.err
+    (line,) = re.findall("Wait for it with: scripts/deploy_model.py (.+)", ended.err)
+    assert shlex.split(line) == ["--model", f"azureml:{model}", *given]
 
 
 def test_a_forced_model_shows_it_on_its_deployment(deploy: Deploy, forced: str) -> None:

@@ -75,7 +75,7 @@ def served(connection: Connection, text: str) -> Served:
         # Its base is another one where the model was promoted into a registry of one's own.
         origin = parse_base_model(lineage["base_model"])
         return Served(str(wanted), origin, {**lineage, "stack": connection.workspace.stack})
-    name, colon, version = text.partition(":")
+    name, colon, version = text.removeprefix("azureml:").partition(":")  # as Azure, and the record, write it too
     if not colon or not name or not version:
         raise UsageError(f"--model '{text}' is neither name:version nor azureml://registries/…")
     body = connection.arm.find(f"{connection.workspace.path}/models/{name}/versions/{version}", MODEL_VERSION)

@@ -11,16 +11,19 @@ from tunestack.connect import Connection
 from tunestack.deployments import autoscale, deployment, leases, restoration
 from tunestack.deployments.deployment import Wanted
 from tunestack.deployments.endpoint import Endpoint
-from tunestack.models import lineage
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """Whether to wait until it serves, and how many minutes at most; `dry_run` sends nothing at all."""
+    """Whether to wait until it serves, and how many minutes at most; `dry_run` sends nothing at all.
+
+    `again` is the command that goes on with it.
+    """
 
     wait: bool
     minutes: float | None
     dry_run: bool
+    again: str
 
     @property
     def seconds(self) -> float | None:
@@ -45,8 +48,7 @@ def deploy(connection: Connection, endpoint: Endpoint, wanted: Wanted, waiting: 
     else:
         poller = None if is_under_way else deployment.start(connection, wanted, found)
         if waiting.wait:
-            again = f"scripts/deploy_model.py --model {wanted.model.id} --slot {slot}{lineage.again(wanted.tags)}"
-            deployment.wait(connection, endpoint, slot, poller, waiting.seconds, again)
+            deployment.wait(connection, endpoint, slot, poller, waiting.seconds, waiting.again)
     if not waiting.dry_run:
         deployment.scale(connection, wanted, found)
     cli.note(leases.shown(wanted.lease))
@@ -81,9 +83,7 @@ def restore(
     if not is_there and not (found and found.is_pending):
         poller = restoration.start(connection, endpoint, slot, was, lease)
     if waiting.wait:
-        answered = lineage.again(was.body.get("tags", {}))
-        again = f"scripts/deploy_model.py --endpoint {endpoint.name} --restore {slot}{answered}"
-        deployment.wait(connection, endpoint, slot, poller, waiting.seconds, again)
+        deployment.wait(connection, endpoint, slot, poller, waiting.seconds, waiting.again)
     restoration.scale(connection, slot, was)
     cli.note(f"{leases.shown(lease)}; it has no traffic: scripts/shift_traffic.py --to {slot}")
     return record
