@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from evaluation.bootstrap import Interval
@@ -24,7 +25,9 @@ def test_it_passes_when_both_bounds_hold() -> None:
     found = judge(GATE, GOOD, CALM)
     assert found.verdict == "passed"
     assert found.labels == []
-    assert "at least 0.06" in found.reasons[0]
+    gain, regression = found.reasons
+    assert "at least 0.06 nats per token with 95 % confidence, more than the 0.02" in gain
+    assert "changed by +0.02 nats per token at most with 95 % confidence, less than the 0.05" in regression
 
 
 @pytest.mark.parametrize(
@@ -41,6 +44,19 @@ def test_a_bound_on_the_line_or_unknown_is_a_no(gain: Interval, regression: Inte
     assert judge(GATE, gain, regression).verdict == "inconclusive"
 
 
+def test_as_many_clusters_as_are_asked_are_enough_and_one_less_is_a_no_and_no_demonstration() -> None:
+    assert judge(GATE, replace(GOOD, clusters=100), CALM).verdict == "passed"
+    found = judge(GATE, replace(GOOD, clusters=99), CALM)
+    _no(found, "the test rows are 99 clusters of conversations, 100 are asked")
+    assert found.labels == []
+    _no(judge(GATE, Interval(0.1, None, None, 1), CALM), "are 1 cluster of", "too uncertain: estimated 0.1 nats")
+
+
+def test_a_loss_that_is_no_number_says_that_the_weights_are_broken() -> None:
+    broken = Interval(math.nan, None, None, 150)
+    _no(judge(GATE, broken, broken), "The gain is not a number", "The regression is not a number")
+
+
 def test_a_worse_model_is_called_worse() -> None:
     _no(judge(GATE, Interval(-0.1, -0.15, -0.05, 150), CALM), "clearly worse than its base")
 
@@ -50,13 +66,18 @@ def test_a_gain_that_is_surely_too_small_is_called_so() -> None:
 
 
 def test_an_uncertain_gain_says_how_many_more_conversations_would_settle_it() -> None:
-    _no(judge(GATE, Interval(0.05, -0.01, 0.11, 150), CALM), "About 450 more conversations would settle it")
+    for estimate, lower, more in ((0.05, -0.01, "450"), (0.025, -0.031, "19,000"), (0.05, 0.0195, "6")):
+        found = judge(GATE, Interval(estimate, lower, 0.2, 150), CALM)
+        _no(found, f"About {more} more conversations would settle it, if the estimate stays.")
+    on_the_line = judge(GATE, Interval(0.1, GATE.min_gain, 0.2, 150), CALM)
+    assert "About" not in on_the_line.reasons[0]
 
 
 def test_an_estimate_below_what_is_asked_promises_nothing() -> None:
-    found = judge(GATE, Interval(0.01, -0.03, 0.05, 150), CALM)
-    _no(found, "estimated too small")
-    assert "more conversations" not in found.reasons[0]
+    for estimate in (0.01, GATE.min_gain):
+        found = judge(GATE, Interval(estimate, -0.03, 0.05, 150), CALM)
+        _no(found, "estimated too small")
+        assert "more conversations" not in found.reasons[0]
 
 
 def test_a_regression_is_told_from_a_doubt() -> None:
@@ -79,9 +100,12 @@ def test_less_than_a_hundred_clusters_are_a_demonstration_when_they_are_enough_a
 
 
 def test_attempts_are_counted_as_the_chance_that_a_worthless_model_passed() -> None:
-    assert Gate(0, 1, attempt=1).chance_of_a_false_pass == pytest.approx(0.05)
+    assert Gate(0, 1).chance_of_a_false_pass == pytest.approx(0.05)
     assert Gate(0, 1, attempt=5).chance_of_a_false_pass == pytest.approx(0.2262, abs=1e-4)
-    assert "23 %" in judge(Gate(0.02, 0.05, attempt=5), GOOD, CALM).labels[0]
+    for attempt, percent in ((2, "10 %"), (5, "23 %"), (20, "64 %")):
+        (label,) = judge(Gate(0.02, 0.05, attempt=attempt), GOOD, CALM).labels
+        assert label.startswith(f"attempt {attempt} on this test split")
+        assert label.endswith(percent)
 
 
 def test_the_number_of_clusters_follows_the_square_of_the_distance() -> None:

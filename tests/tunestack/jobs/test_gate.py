@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.scripts.fine_tunes import FineTune
+from tests.scripts.fine_tunes import TAGS, FineTune
 from tests.tunestack.stored import MemoryFolder
-from tunestack.errors import GateSaidNo
+from tunestack import stored_files
+from tunestack.errors import GateSaidNo, UsageError
 from tunestack.jobs import gate
 from tunestack.jobs.gate import Verdict, weaker
 
+Read = Callable[..., Verdict]
 PASSED = FineTune().metrics
 NO = replace(FineTune(), gain=(0.05, -0.01, 0.1)).metrics
 
@@ -71,3 +75,85 @@ def test_archiving_a_later_evaluation_does_not_bring_the_verdict_before_it_back(
 
     connection: Any = SimpleNamespace(workspace=SimpleNamespace(path="/w"), arm=SimpleNamespace(pages=pages))
     assert gate.later(connection, "j", {"test_hash": "a"}) == archived
+
+
+# -- whose word counts: a workspace of jobs that are mappings, each with the verdict that it left
+
+HASH = TAGS["test_hash"]
+
+
+def job(name: str, status: str = "Completed", created: str = "2026-11-20T10:00:00Z", **tags: str) -> dict[str, Any]:
+    outputs = {"evaluation": {"uri": f"azureml://datastores/d/paths/{name}"}}
+    properties = {"status": status, "tags": {**TAGS, **tags}, "outputs": outputs}
+    return {"name": name, "systemData": {"createdAt": created}, "properties": properties}
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> Read:
+    """Reads the verdict on job `j` in a workspace of these jobs; `no` names those that say no, `left` other files."""
+
+    def told(*jobs: dict[str, Any], no: tuple[str, ...] = (), left: dict[str, dict[str, Any]] | None = None) -> Verdict:
+        def output(connection: Any, body: dict[str, Any], name: str) -> MemoryFolder:
+            metrics = (left or {}).get(body["name"], NO if body["name"] in no else PASSED)
+            return MemoryFolder({"metrics.json": json.dumps(metrics)} if metrics else {})
+
+        found = {f"/w/jobs/{one['name']}": one for one in jobs}
+        later = [one for one in jobs if gate.EVALUATES in one["properties"]["tags"]]
+        arm = SimpleNamespace(find=lambda path, version: found.get(path), pages=lambda *_, **__: later)
+        monkeypatch.setattr(stored_files, "job_output", output)
+        connection: Any = SimpleNamespace(workspace=SimpleNamespace(path="/w"), arm=arm)
+        return gate.read(connection, "j")
+
+    return told
+
+
+@pytest.mark.parametrize(
+    ("others", "speaks"),
+    [
+        ([], "j"),
+        ([job("e", evaluates="j")], "e"),
+        ([job("e", evaluates="other")], "j"),
+        ([job("e", "Running", evaluates="j"), job("f", "Failed", evaluates="j")], "j"),
+        # Azure leaves noughts at the end of a second's parts away: such times have no order as texts.
+        (
+            [
+                job("old", created="2026-11-21T10:00:00Z", evaluates="j"),
+                job("new", created="2026-11-21T10:00:00.25Z", evaluates="j"),
+                job("older", created="2026-11-20T23:00:00Z", evaluates="j"),
+            ],
+            "new",
+        ),
+    ],
+    ids=["its own", "a later one", "another job's", "not ended well", "the newest"],
+)
+def test_the_newest_evaluation_that_ended_well_has_the_word(read: Read, others: Any, speaks: str) -> None:
+    names = {"j", *(one["name"] for one in others)}
+    yes, no = (read(job("j"), *others, no=tuple(say)) for say in (names - {speaks}, {speaks}))
+    assert (yes.passed, yes.job, yes.evaluated) == (True, speaks, "j")
+    assert (no.passed, no.word, no.reasons) == (False, "inconclusive", ("The gain is too uncertain.",))
+
+
+@pytest.mark.parametrize("status", ["Failed", "Canceled", "NotResponding"])
+def test_what_a_gate_that_ended_badly_has_written_is_no_verdict_and_a_later_one_is(read: Read, status: str) -> None:
+    with pytest.raises(UsageError, match="job 'j' has no evaluation of its model") as caught:
+        read(job("j", status))
+    assert "--evaluate j" in str(caught.value.fix)
+    assert read(job("j", status), job("e", evaluates="j")).job == "e"
+
+
+@pytest.mark.parametrize("tag", ["base_model", "data_hash", "test_hash"])
+def test_an_evaluation_of_another_model_or_of_other_rows_is_refused(read: Read, tag: str) -> None:
+    with pytest.raises(UsageError, match=f"job 'e' evaluates 'j', and has {tag} 'x' in place of '{TAGS[tag]}'"):
+        read(job("j"), job("e", evaluates="j", **{tag: "x"}))
+
+
+def test_a_verdict_on_test_rows_that_nobody_names_or_on_others_is_none(read: Read) -> None:
+    other = {**PASSED, "test": {"sha256": "8" * 64}}
+    with pytest.raises(UsageError, match=f"hash '{'8' * 64}', and job 'j' has those with '{HASH}'"):
+        read(job("j"), left={"j": other})
+    with pytest.raises(UsageError, match="names no test rows in a tag 'test_hash'"):
+        read(job("j", test_hash=""), left={"j": {**PASSED, "test": {"sha256": ""}}})
+    with pytest.raises(UsageError, match=r"its output 'evaluation' has no file 'metrics\.json'"):
+        read(job("j"), left={"j": {}})
+    with pytest.raises(UsageError, match="job 'j' does not exist"):
+        read()
