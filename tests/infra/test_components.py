@@ -148,9 +148,8 @@ KINDS = {
 # A run of the program takes most of a second, and many of them to make a failing example smaller.
 @settings(
     max_examples=5,
-    deadline=None,
     phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(drawn=DRAWN)
 def test_any_legal_settings_make_a_tagged_stack_with_legal_names_and_least_rights(
@@ -172,7 +171,7 @@ def test_any_legal_settings_make_a_tagged_stack_with_legal_names_and_least_right
     holds(run(values), values, "dev")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(drawn=DRAWN)
 def test_no_settings_that_are_taken_have_a_production_stack_in_public(drawn: Mapping[str, Any]) -> None:
     values = legal({**drawn, "production": True})

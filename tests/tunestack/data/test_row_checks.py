@@ -94,14 +94,13 @@ MESSAGES = some.lists(
 
 
 @given(some.lists(MESSAGES, min_size=1, max_size=8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_whole_batches_are_judged_as_single_rows(found) -> None:
     batch = [{"prompt": "", "prompt_id": "", "messages": messages} for messages in found]
     assert reasons(*batch) == [slow_reason(item) for item in batch]
 
 
 @given(some.lists(some.tuples(some.text(), some.text(), some.text()), min_size=1, max_size=5))
-@settings(deadline=None)
 def test_a_line_is_the_row_and_equal_conversations_have_equal_ends(texts) -> None:
     found = [row(question, answer, prompt=prompt) for prompt, question, answer in texts]
     lines = row_lines.of_table(table(found))
@@ -111,7 +110,6 @@ def test_a_line_is_the_row_and_equal_conversations_have_equal_ends(texts) -> Non
 
 
 @given(some.lists(some.lists(some.binary(max_size=3).map(lambda text: text.replace(b"\n", b" ") + b"\n"))), some.data())
-@settings(deadline=None)
 def test_rows_side_by_side_are_one_view_and_the_bytes_are_those_of_the_rows(pieces, data) -> None:
     lines = row_lines.Lines([b"".join(piece) for piece in pieces])
     every = [line for piece in pieces for line in piece]
@@ -157,7 +155,6 @@ def digests(numbers):
 
 
 @given(some.lists(some.lists(some.integers(0, 60), max_size=40), max_size=8))
-@settings(deadline=None)
 def test_a_digest_set_says_of_each_whether_it_was_there_before(batches) -> None:
     found, seen = DigestSet(), set()
     for batch in batches:

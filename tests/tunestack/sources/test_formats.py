@@ -121,7 +121,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize("name", ROWS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(some.data())
 def test_columns_and_single_rows_give_the_same(name, data):
     rows = data.draw(some.lists(ROWS[name], min_size=1, max_size=5))

@@ -28,7 +28,7 @@ def read(file: RangedFile, places) -> None:
         assert file.read(count) == CONTENT[at : at + count]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(PLACES, PLACES)
 def test_every_read_is_that_of_the_whole_file_and_nothing_is_fetched_twice(tmp_path_factory, places, later):
     folder = tmp_path_factory.mktemp("ranged")
@@ -47,7 +47,7 @@ def test_every_read_is_that_of_the_whole_file_and_nothing_is_fetched_twice(tmp_p
     }
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(PLACES, some.integers(0, 200), PLACES)
 def test_a_journal_that_was_cut_off_anywhere_never_gives_bytes_that_are_not_here(tmp_path_factory, places, cut, later):
     folder = tmp_path_factory.mktemp("ranged")

@@ -251,7 +251,7 @@ JSON = some.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(some.lists(JSON, max_size=8), some.integers(1, 40), some.sampled_from([None, 1]), some.booleans())
 def test_an_array_is_read_the_same_whatever_its_blocks(tmp_path_factory, found, block, indent, is_ascii):
     file = tmp_path_factory.mktemp("json") / "a.json"
@@ -262,7 +262,7 @@ def test_an_array_is_read_the_same_whatever_its_blocks(tmp_path_factory, found, 
     assert [value for chunk in json_rows._items(opened, "item") for value in chunk.values] == found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(some.lists(some.sampled_from(["", " ", "{}", '{"a": "b"}', "x", "\t"]), max_size=12), some.integers(1, 30))
 def test_rows_are_counted_as_they_are_read(tmp_path_factory, lines, block):
     file = tmp_path_factory.mktemp("lines") / "a.jsonl"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 
 from tunestack.sources import sampling
@@ -39,7 +39,6 @@ def test_five_percent_are_the_rows_that_the_walk_through_takes(total, rows):
     assert sampling.share(total, 5) == rows
 
 
-@settings(deadline=None)  # the first import of datasets
 @given(some.integers(1, 2000), some.floats(0.1, 100))
 def test_a_share_is_what_datasets_makes_of_the_same_slice_and_never_nothing(total, percent):
     from datasets.arrow_reader import ReadInstruction
