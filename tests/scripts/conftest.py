@@ -5,10 +5,10 @@ The scripts run in this process, through their own front door, against the unmod
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import logging
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,8 +20,9 @@ import pytest
 from localcloud.client import make_workspace
 from localcloud.operations import Pace
 from localcloud.permissions import BLOB_CONTRIBUTOR
+from localcloud.runner.execution import runner_of
 from localcloud.server import Options
-from tests.conftest import RunningCloud, serve
+from tests.conftest import HANG_SECONDS, RunningCloud, serve
 from tunestack import cli
 from tunestack.jobs.run_history import ENDED
 
@@ -131,9 +132,6 @@ def script(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
     return run
 
 
-SECONDS = 60
-
-
 class Jobs:
     """Starts jobs in the stack's workspace; those that still run are cancelled at the end."""
 
@@ -141,6 +139,7 @@ class Jobs:
         from azure.ai.ml import MLClient
         from azure.identity import DefaultAzureCredential
 
+        self._stack = stack
         place = stack.workspace.split("/")
         self.client = MLClient(DefaultAzureCredential(), place[2], place[4], place[8])
         self._started: list[str] = []
@@ -169,14 +168,21 @@ class Jobs:
         return name
 
     def wait(self, name: str) -> str:
-        ended = threading.Event()
-        for _ in range(SECONDS * 5):
-            status = self.client.jobs.get(name).status  # an enumeration that is a text as well
-            found = [state for state in ENDED if state == status]
-            if found:
-                return found[0]
-            ended.wait(0.2)
-        raise AssertionError(f"job {name} has not ended after {SECONDS} s")
+        """Wait for its end on the server's own loop, without polling; the status that it has then."""
+        cloud = self._stack.cloud
+        cloud.call(runner_of(cloud.cloud).wait(self._stack.workspace, name))
+        status = self.client.jobs.get(name).status  # an enumeration that is a text as well
+        (found,) = [state for state in ENDED if state == status]
+        return found
+
+    def until(self, true: Callable[[], bool]) -> None:
+        """Look again and again until something is so."""
+
+        async def look() -> None:
+            while not true():
+                await asyncio.sleep(0.02)
+
+        self._stack.cloud.call(asyncio.wait_for(look(), HANG_SECONDS))
 
     def cancel(self, name: str) -> None:
         self.client.jobs.begin_cancel(name).result()

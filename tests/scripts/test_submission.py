@@ -12,6 +12,7 @@ import logging
 import re
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.conftest import HANG_SECONDS
 from tests.scripts.conftest import RECIPE, ROOT, Ended, Script, Stack
 from tunestack import cli, connect, registry
 from tunestack.jobs import evaluation_job, finetune
@@ -171,12 +173,10 @@ def history(stack: Stack) -> RunHistory:
 
 
 def wait_for(history: RunHistory, job: str, node: str, status: str) -> None:
-    moment = threading.Event()
-    for _ in range(300):
-        if any(child.node == node and child.status == status for child in history.children(job)):
-            return
-        moment.wait(0.2)
-    raise AssertionError(f"step '{node}' of job '{job}' is not {status} after 60 s")
+    moment, ends = threading.Event(), time.monotonic() + HANG_SECONDS
+    while not any(child.node == node and child.status == status for child in history.children(job)):
+        assert time.monotonic() < ends, f"step '{node}' of job '{job}' is not {status}"
+        moment.wait(0.1)
 
 
 def job_of(stack: Stack, name: str) -> dict[str, Any]:

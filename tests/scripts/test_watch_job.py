@@ -199,10 +199,7 @@ def test_a_cancelled_job_ends_with_all_its_processes_and_its_cost(
     pids = tmp_path / "pids"
     tree = f"(trap '' TERM; sleep 600 & echo $! > {pids}.part; mv {pids}.part {pids}; wait; sleep 600) & wait"
     name = jobs.start(tree)
-    for _ in range(1500):
-        if pids.exists():
-            break
-        threading.Event().wait(0.02)
+    jobs.until(pids.exists)
     result = cancelling.cancel(connection, name, Waiting(60, Pauses()))
     assert result.record["status"] == "Canceled"
     assert result.record["estimated_cost"] is not None
