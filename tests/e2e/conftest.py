@@ -5,6 +5,7 @@ The server is started as `localcloud up` starts it, so that it can be killed hal
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
 from localcloud import client, environment
+from tests.conftest import HANG_SECONDS
 from tests.tiny_model import make_tiny_model
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +78,9 @@ class Story:
         )
         announced = self.state / "server.json"
         while not (announced.exists() and json.loads(announced.read_text())["pid"] == self.server.pid):
+            # Not without a pause: two of these would leave a small machine no processor for the servers themselves.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.server.wait(0.05)
             assert self.server.poll() is None, (self.folder / "server.log").read_text()
 
     def kill(self) -> None:
@@ -95,7 +100,7 @@ class Story:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=HANG_SECONDS,
         )
         assert done.returncode == status, f"$ {line}\n{done.stdout[-4000:]}\n{done.stderr[-6000:]}"
         assert "Traceback" not in done.stderr
@@ -148,4 +153,4 @@ def story(tmp_path: Path) -> Iterator[Story]:
     finally:
         if made.server and made.server.poll() is None:
             made.server.terminate()
-            made.server.wait(timeout=60)
+            made.server.wait(timeout=HANG_SECONDS)

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.conftest import HANG_SECONDS
+
 PAGE = Path(__file__).parents[2] / "docs" / "your-own-code.md"
 
 
@@ -30,7 +32,9 @@ def test_code_written_against_the_public_sdk_runs_unchanged(tmp_path: Path) -> N
         kill $server; wait $server
         exit $status
     """
-    done = subprocess.run(["bash", "-c", commands], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        ["bash", "-c", commands], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=HANG_SECONDS
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     for expected in (
         "the total is 55",

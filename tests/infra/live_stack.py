@@ -22,13 +22,12 @@ import yaml
 from localcloud import environment
 from localcloud.faults import Hold
 from localcloud.server import Options
-from tests.conftest import CACHE, RunningCloud, serve
+from tests.conftest import CACHE, HANG_SECONDS, RunningCloud, serve
 from tests.infra.conftest import ROOT
 from tunestack.outputs import StackOutputs, parse
 
 VERSION = "?api-version=2025-12-01"
 ML = "Microsoft.MachineLearningServices/workspaces"
-SECONDS = 120
 
 
 @dataclass
@@ -49,7 +48,7 @@ class LiveStack:
             capture_output=True,
             text=True,
             check=False,
-            timeout=SECONDS,
+            timeout=HANG_SECONDS,
         )
         said = done.stdout + done.stderr
         assert (done.returncode != 0) == (status != 0), said
@@ -71,7 +70,7 @@ class LiveStack:
             capture_output=True,
             text=True,
             check=False,
-            timeout=SECONDS,
+            timeout=HANG_SECONDS,
         )
         said = done.stdout + done.stderr
         assert done.returncode == status, said

@@ -34,7 +34,7 @@ from localcloud.client import CallFailed
 from localcloud.cloud import PRINCIPAL_ID
 from localcloud.server import Options
 from localcloud.services.entra import issue_token
-from tests.conftest import CACHE, RunningCloud, serve
+from tests.conftest import CACHE, HANG_SECONDS, RunningCloud, serve
 from tests.infra.conftest import ROOT, SUBSCRIPTION, Monitor, Program, as_text
 
 PROJECT = ROOT / "infra" / "bootstrap"
@@ -206,7 +206,7 @@ class Bootstrapped:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=HANG_SECONDS,
         )
         assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done.stdout

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import HANG_SECONDS
 from tests.infra.live_stack import ML, LiveStack, commands, live_stack
 
 
@@ -36,7 +37,7 @@ def interrupt(stack: LiveStack, command: str, fault: str) -> str:
     gate = stack.cloud.cloud.faults.hold(fault)
     with stack.begun(command, gate) as process:
         os.killpg(process.pid, signal.SIGINT)
-        said = process.communicate(timeout=60)[0]
+        said = process.communicate(timeout=HANG_SECONDS)[0]
         assert process.returncode != 0
     stack.cloud.cloud.faults.disarm(fault)
     return said

@@ -10,6 +10,7 @@ import pytest
 
 from localcloud.arm import ArmError, envelope
 from tests.infra.live_stack import ML, LiveStack, commands, live_stack
+from tunestack.jobs.run_history import ENDED
 
 QUOTA = ArmError(400, "ClusterCoreQuotaReached", "Operation results in exceeding quota limits of Core.")
 ENVIRONMENT = "azureml://registries/azureml/environments/acft-hf-nlp-gpu/versions/112"
@@ -52,7 +53,8 @@ def fill(stack: LiveStack) -> str:
     }
     stack.put(f"{stack.workspace}/jobs/for-ever", {"properties": job})
     waiting = threading.Event()
-    while stack.get(f"{stack.workspace}/jobs/for-ever")["properties"]["status"] != "Running":
+    while (status := stack.get(f"{stack.workspace}/jobs/for-ever")["properties"]["status"]) != "Running":
+        assert status not in ENDED
         waiting.wait(0.1)
     return "for-ever"
 

@@ -26,6 +26,7 @@ from localcloud.runner.runs import runs_of
 from localcloud.services.entra import issue_token
 from localcloud.serving.router import Router
 from localcloud.serving.upkeep import Upkeep
+from tests.conftest import HANG_SECONDS
 from tests.infra.conftest import ROOT, Run, stack_file
 from tests.infra.live_stack import LiveStack, live_stack
 from tests.infra.roles_table import TABLE, Line
@@ -228,7 +229,7 @@ class Steps:
         before = self._requests()
         answer = self.call("POST", url, {"a": 1}, azureml_model_deployment="blue")
         assert answer.status_code == 200, answer.text
-        self.cloud.call(asyncio.wait_for(self._answered(), 30))
+        self.cloud.call(asyncio.wait_for(self._answered(), HANG_SECONDS))
         return "" if self._requests() > before else "no requests counted"
 
     async def _answered(self) -> None:

@@ -22,6 +22,7 @@ import yaml
 from localcloud import client, environment
 from localcloud.cloud import PRINCIPAL_ID, SUBSCRIPTION
 from localcloud.principals import Federated
+from tests.conftest import HANG_SECONDS
 from tests.e2e.conftest import CATALOG, RECIPE, Story, make_talkative
 from tests.tiny_model import make_tiny_model
 from tests.workflows.reading import GITHUB, ROOT, commands, load
@@ -63,7 +64,7 @@ class Organisation:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=HANG_SECONDS,
         )
         print(f"{time.monotonic() - began:6.1f} s  {line[:90]}", file=sys.stderr)
         assert done.returncode == status, f"$ {line}\n{done.stdout[-4000:]}\n{done.stderr[-6000:]}"
@@ -118,7 +119,7 @@ def organisation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Organisat
     finally:
         assert made.story.server
         made.story.server.terminate()
-        made.story.server.wait(timeout=60)
+        made.story.server.wait(timeout=HANG_SECONDS)
 
 
 def _bootstrap(made: Organisation) -> None:
