@@ -31,7 +31,7 @@ from tunestack.jobs import (
 from tunestack.jobs.failed_job import failure
 from tunestack.jobs.finetune_pipeline import GATE_OUTPUT, Asset, Head
 from tunestack.jobs.run_folder import RunFolder
-from tunestack.jobs.run_history import ENDED, JOB_VERSION, RunHistory
+from tunestack.jobs.run_history import ENDED, JOB_VERSION, RunHistory, created
 from tunestack.jobs.trained_model import MODEL_OUTPUT
 from tunestack.recipes import recipe
 from tunestack.recipes.recipe import Recipe
@@ -158,7 +158,7 @@ def existing(connection: Connection, body: Mapping[str, Any], key: str) -> str |
         and one["properties"].get("status") not in ("Failed", "Canceled", "NotResponding")
     ]
     if found:
-        newest = max(found, key=lambda one: str((one.get("systemData") or {}).get("createdAt", "")))
+        newest = max(found, key=created)
         return str(newest["name"]) if _tags(newest).get(evaluation_step.TAG) == key else None
     properties = body["properties"]
     own = _tags(body).get(evaluation_step.TAG) == key and GATE_OUTPUT in (properties.get("outputs") or {})

@@ -18,7 +18,7 @@ from tunestack.jobs import attempts, clusters, evaluation_step, finetune_pipelin
 from tunestack.jobs.clusters import Clusters
 from tunestack.jobs.finetune_pipeline import Asset, Head
 from tunestack.jobs.run_folder import RunFolder
-from tunestack.jobs.run_history import JOB_VERSION, RunHistory
+from tunestack.jobs.run_history import JOB_VERSION, RunHistory, created
 from tunestack.recipes import parameters
 from tunestack.recipes.parameters import Choice
 from tunestack.recipes.recipe import Recipe
@@ -69,7 +69,7 @@ def existing(connection: Connection, training: str) -> dict[str, Any] | None:
     """
     jobs = connection.arm.pages(f"{connection.workspace.path}/jobs", JOB_VERSION, tag=TRAINING, listViewType="All")
     found = [job for job in jobs if (job["properties"].get("tags") or {}).get(TRAINING) == training]
-    found.sort(key=lambda job: str((job.get("systemData") or {}).get("createdAt", "")), reverse=True)
+    found.sort(key=created, reverse=True)
     good = [job for job in found if job["properties"].get("status") not in BADLY]
     if good or not found:
         return good[0] if good else None

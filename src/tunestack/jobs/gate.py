@@ -5,13 +5,13 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tunestack import stored_files
 from tunestack.errors import GateSaidNo, UsageError
 from tunestack.jobs.evaluation_metrics import PASSED, parse
 from tunestack.jobs.evaluation_step import QUESTIONS
+from tunestack.jobs.run_history import created
 from tunestack.jobs.trained_model import GATE_NODE
 from tunestack.stored_files import Folder
 
@@ -134,7 +134,7 @@ def later(connection: Connection, job: str, tags: Mapping[str, str]) -> dict[str
     ]
     if not found:
         return None
-    newest = max(found, key=lambda body: _created(body))
+    newest = max(found, key=created)
     theirs = _tags(newest)
     differing = [name for name in _SAME if theirs.get(name, tags.get(name)) != tags.get(name)]
     if differing:
@@ -171,7 +171,3 @@ def weaker(body: Mapping[str, Any], source: Mapping[str, Any], metrics: Mapping[
 
 def _tags(body: Mapping[str, Any]) -> dict[str, str]:
     return {str(key): str(value) for key, value in (body["properties"].get("tags") or {}).items()}
-
-
-def _created(body: Mapping[str, Any]) -> datetime:
-    return datetime.fromisoformat(str((body.get("systemData") or {})["createdAt"]).replace("Z", "+00:00"))

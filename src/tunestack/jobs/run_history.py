@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -173,6 +173,11 @@ def _message(error: Any) -> str:
     while isinstance(error, dict) and isinstance(error.get("error"), dict):
         error = error["error"]
     return str(error.get("message") or error.get("code") or "") if isinstance(error, dict) else ""
+
+
+def created(body: Mapping[str, Any]) -> datetime:
+    """When a job was made, as Resource Manager has it; its texts have no order, as fractions of a second vary."""
+    return _time((body.get("systemData") or {}).get("createdAt")) or datetime.min.replace(tzinfo=UTC)
 
 
 def _time(text: str | None) -> datetime | None:

@@ -47,3 +47,5 @@ def test_the_chance_is_said_in_words():
     assert attempts.sentence(1) == ("attempt 1 on this test split: a worthless model would pass by chance with 5 %")
     assert "attempt 3 on this test split: a worthless model would pass by chance with 14 %" in attempts.sentence(3)
     assert "with 23 %" in attempts.sentence(5)
+    assert "with 64 %" in attempts.sentence(20)
+    assert attempts.sentence(2).endswith("a test split that nobody has looked at brings it back to 5 %")

@@ -100,17 +100,26 @@ def test_a_checkout_with_the_line_ends_of_windows_is_the_same_code(step):
 
 @pytest.mark.parametrize("place", ["component.yml", "code/__main__.py", "code/questions.jsonl", "code/new.py"])
 def test_code_and_sets_of_our_own_step_make_another_run(step, place):
-    before = run_key.step_code(step)
-    (step / place).write_text("other\n")
+    before, file = run_key.step_code(step), step / place
+    file.write_text(file.read_text()[::-1] if file.exists() else "new\n")  # as long as before
     after = run_key.step_code(step)
     assert after != before
     assert run_key.run_key("t", after) != run_key.run_key("t", before)
 
 
-def test_a_file_that_is_renamed_or_moved_is_other_code(step):
+@pytest.mark.parametrize("place", ["questions.jsonl", "code/questions_2.jsonl"])
+def test_a_file_that_is_renamed_or_moved_is_other_code(step, place):
     before = run_key.step_code(step)
-    (step / "code" / "questions.jsonl").rename(step / "questions.jsonl")
+    (step / "code" / "questions.jsonl").rename(step / place)
     assert run_key.step_code(step) != before
+
+
+def test_keys_stay_the_same_from_version_to_version_so_that_none_buys_a_run_again(step):
+    assert key() == "4a938f56ec0e"
+    assert run_key.step_code(step) == "75f807efe767"
+    assert run_key.run_key("t", "s") == "34a200e4f2ae"
+    asked = Evaluation(min_gain=0.1, max_regression=0.2, min_clusters=30, max_rows=40, seed=5)
+    assert evaluation_step.gate_key(asked, "q", "s") == "6df81405259e"
 
 
 def test_only_what_decides_makes_another_gate():
@@ -125,6 +134,7 @@ def test_only_what_decides_makes_another_gate():
 def test_again_takes_the_next_free_name():
     taken = {"a", "a-2"}
     assert run_key.next_name("a", taken.__contains__) == "a-3"
+    assert run_key.next_name("a", {"a"}.__contains__) == "a-2"
     assert run_key.next_name("b", taken.__contains__) == "b"
 
 
