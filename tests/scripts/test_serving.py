@@ -208,6 +208,7 @@ def settings(tmp_path: Path, **changes: object) -> Path:
         ),
         (("--model", BASE.replace("/1", "/9"), "--slot", "red"), "does not exist"),
         (("--model", BASE, "--slot", "red", "--endpoint", "nowhere"), "endpoint 'nowhere' does not exist"),
+        (("--delete", "red", "--endpoint", "nowhere"), "endpoint 'nowhere' does not exist"),
         (("--model", BASE, "--slot", "red", "--deployment", "gone.yml"), "'gone.yml' does not exist"),
         (("--model", BASE, "--slot", "blue"), "serves 100 % of the traffic"),
     ],

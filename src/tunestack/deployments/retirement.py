@@ -12,8 +12,8 @@ from tunestack.errors import UsageError
 
 def delete(endpoint: Endpoint, slots: Sequence[str], *, dry_run: bool = False) -> list[str]:
     """Delete the slots that are there; those that were. A slot that serves goes only with all that serve."""
-    there = endpoint.deployments()
     serving = {slot: weight for slot, weight in endpoint.traffic().items() if weight}
+    there = endpoint.deployments()
     leaving = [slot for slot in dict.fromkeys(slots) if slot in there]
     staying = [slot for slot in serving if slot not in leaving]
     hit = [slot for slot in leaving if slot in serving]

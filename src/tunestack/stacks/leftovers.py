@@ -126,10 +126,18 @@ class Sweep:
         return Asked(api, tuple(found))
 
     def _resource_groups(self) -> Iterator[Leftover]:
+        others: set[str] = set()
         for body in self.arm.pages(f"{self.root}/resourcegroups", "2021-04-01"):
+            tags = body.get("tags") or {}
             if self.ours.has(body):
                 self.ours.groups.append(body["id"].lower())
                 yield Leftover("resource group", body["name"], "pulumi destroy", id=body["id"])
+            elif "stack" in tags and tags.get("project") == self.ours.tags.get("project"):
+                others.add(f"'{tags['stack']}'")
+        if others and not self.ours.groups:  # a misspelt name would pass for a proof
+            cli.note(
+                f"no group is of stack '{self.ours.tags['stack']}'; there are groups of {', '.join(sorted(others))}"
+            )
 
     def _resources(self) -> Iterator[Leftover]:
         for body in self.arm.pages(f"{self.root}/resources", "2021-04-01"):
