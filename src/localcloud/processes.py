@@ -20,9 +20,15 @@ import psutil
 
 
 def spawn(
-    argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path, stdin_open: bool = False
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    log: Path,
+    stdin_open: bool = False,
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a program with its output appended to a log file.
+    """Start a program with its output appended to a log file; it inherits the descriptors `pass_fds`.
 
     With `stdin_open` its standard input is a pipe that closes when this process ends; see `end_with_parent`.
     """
@@ -36,6 +42,7 @@ def spawn(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=pass_fds,
         )
 
 

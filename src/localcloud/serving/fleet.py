@@ -92,12 +92,19 @@ class Worker:
         await self._end()
 
     def _spawn(self) -> None:
-        port = _free_port()
-        self.address = f"http://127.0.0.1:{port}"
         program = self.order.program
-        self._process = processes.spawn(
-            program.argv(port), env=program.environment, cwd=program.folder, log=self.order.log, stdin_open=True
-        )
+        # Bound here and handed over: a port that is only known to be free may be another's when the program listens.
+        with socket.socket() as port:
+            port.bind(("127.0.0.1", 0))
+            self.address = f"http://127.0.0.1:{port.getsockname()[1]}"
+            self._process = processes.spawn(
+                program.argv(port.fileno()),
+                env=program.environment,
+                cwd=program.folder,
+                log=self.order.log,
+                stdin_open=True,
+                pass_fds=[port.fileno()],
+            )
         self._fleet.remember(self._process.pid)
         self._exited = asyncio.Event()
         _watch(self._process, asyncio.get_running_loop(), self._exited)
@@ -272,12 +279,6 @@ def _watch(process: subprocess.Popen[bytes], loop: asyncio.AbstractEventLoop, ex
             loop.call_soon_threadsafe(exited.set)
 
     threading.Thread(target=wait, name=f"wait-{process.pid}", daemon=True).start()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def tail(path: Path, lines: int) -> str:

@@ -31,17 +31,17 @@ _NOT_INHERITED = ("AZURE", "ARM_", "PULUMI_", "MLFLOW_", "LOCALCLOUD_")
 
 @dataclass(frozen=True)
 class Program:
-    """A module of ours to be run with `--port` and its other arguments, in its folder and environment."""
+    """A module of ours to be run with its arguments and a bound socket to listen on, in its folder and environment."""
 
     module: str
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
     folder: Path
 
-    def argv(self, port: int) -> list[str]:
+    def argv(self, descriptor: int) -> list[str]:
         # -P keeps the user's folder behind the standard library: a file called http.py there must not break the host.
         child = "localcloud.serving.child"
-        return [sys.executable, "-P", "-m", child, self.module, *self.arguments, "--port", str(port)]
+        return [sys.executable, "-P", "-m", child, self.module, *self.arguments, "--descriptor", str(descriptor)]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The process behind a deployment of a chat model: loads the weights, then answers on loopback.
 
-`python -m localcloud.serving.scorer --model-dir DIR --port N`. Nothing listens until the weights are loaded. Requests
-are answered one after another; how many may wait is the router's business.
+`python -m localcloud.serving.scorer --model-dir DIR --descriptor N`. Nothing listens until the weights are loaded.
+Requests are answered one after another; how many may wait is the router's business.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import os
+import socket
 import sys
 import threading
 import time
@@ -241,7 +242,7 @@ def _error(status: int, code: str, message: str) -> Response:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scorer", description=__doc__)
     parser.add_argument("--model-dir", type=Path, required=True, help="MLflow model folder")
-    parser.add_argument("--port", type=int, required=True, help="port on loopback")
+    parser.add_argument("--descriptor", type=int, required=True, help="inherited socket, bound to a loopback port")
     found = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     started = time.monotonic()
@@ -255,14 +256,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     log.info("The weights of %s are loaded, after %.1f s.", scorer.model.name, time.monotonic() - started)
     import uvicorn
 
-    uvicorn.run(
+    config = uvicorn.Config(
         create_app(scorer),
-        host="127.0.0.1",
-        port=found.port,
         log_level="warning",
         timeout_graceful_shutdown=_GRACE_SECONDS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=found.descriptor)])
     return 0
 
 

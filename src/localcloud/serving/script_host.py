@@ -2,7 +2,7 @@
 
 Speaks the contract of Azure's `azureml-inference-server-http` with one worker: `GET /` says that it is healthy,
 `POST /score` hands the body to `run` as text and answers its result as JSON. Run as a process of its own:
-`python -P -m localcloud.serving.script_host --script FILE --port N`.
+`python -P -m localcloud.serving.script_host --script FILE --descriptor N`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import importlib.util
 import json
 import logging
+import socket
 import sys
 import threading
 import time
@@ -55,8 +56,11 @@ class Scorer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int, run: Callable[[str], Any]) -> None:
-        super().__init__(("127.0.0.1", port), Handler)
+    def __init__(self, bound: socket.socket, run: Callable[[str], Any]) -> None:
+        super().__init__(bound.getsockname(), Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = bound
+        self.server_activate()
         self.run = run
         self.turn = threading.Lock()
 
@@ -131,7 +135,7 @@ SWAGGER = {
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="script_host", description="Serve a scoring script.")
     parser.add_argument("--script", type=Path, required=True, help="the file with init() and run()")
-    parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1")
+    parser.add_argument("--descriptor", type=int, required=True, help="inherited socket, bound to a loopback port")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
@@ -145,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         log.error("The scoring script '%s' failed before it could serve.", arguments.script.name)
         return 1
-    with Scorer(arguments.port, run) as server:
+    with Scorer(socket.socket(fileno=arguments.descriptor), run) as server:
         log.info("The script's run() is served at POST /score.")
         server.serve_forever()
     return 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -25,7 +26,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path.startswith("/wait?n="):
             with CAME:
-                CAME.wait_for(lambda: len(SEEN) >= int(self.path.rpartition("=")[2]), timeout=20)
+                CAME.wait_for(lambda: len(SEEN) >= int(self.path.rpartition("=")[2]))
             self.answer(200, SEEN)
         else:
             self.answer(200, "healthy")
@@ -43,7 +44,7 @@ class Handler(BaseHTTPRequestHandler):
         if body.get("die"):
             os._exit(3)
         if body.get("hold"):
-            RELEASED.wait(20)
+            RELEASED.wait()
         if body.get("stream"):
             self.stream()
         else:
@@ -57,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
         for text in (b"data: one\n\n", b"data: two\n\n"):
             self.wfile.write(f"{len(text):x}\r\n".encode() + text + b"\r\n")
             self.wfile.flush()
-            RELEASED.wait(20)
+            RELEASED.wait()
         self.wfile.write(b"0\r\n\r\n")
 
     def answer(self, status: int, value: object) -> None:
@@ -74,5 +75,9 @@ class Handler(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, required=True)
-    ThreadingHTTPServer(("127.0.0.1", parser.parse_args().port), Handler).serve_forever()
+    parser.add_argument("--descriptor", type=int, required=True)
+    bound = socket.socket(fileno=parser.parse_args().descriptor)
+    server = ThreadingHTTPServer(bound.getsockname(), Handler, bind_and_activate=False)
+    server.socket = bound
+    server.server_activate()
+    server.serve_forever()

@@ -17,9 +17,10 @@ import requests
 from localcloud.cloud import SUBSCRIPTION
 from localcloud.serving.fleet import Fleet, Order, Worker
 from localcloud.serving.programs import Program
+from localcloud.serving.router import Router
 from localcloud.serving.settings import Probe
 from localcloud.serving.upkeep import Upkeep
-from tests.conftest import RunningCloud
+from tests.conftest import HANG_SECONDS, RunningCloud
 
 GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg"
 WORKSPACE = f"{GROUP}/providers/Microsoft.MachineLearningServices/workspaces/ws"
@@ -166,7 +167,7 @@ class Playground:
             headers["Authorization"] = f"Bearer {self._keys[endpoint]}"
         if "deployment" in options:
             headers["azureml-model-deployment"] = options.pop("deployment")
-        return self._session.post(url, json=body or {}, headers=headers, timeout=30, **options)
+        return self._session.post(url, json=body or {}, headers=headers, timeout=HANG_SECONDS, **options)
 
 
 def behind(worker: Worker, path: str) -> Any:
@@ -174,12 +175,19 @@ def behind(worker: Worker, path: str) -> Any:
     session = requests.Session()
     session.trust_env = False
     method = "POST" if path == "/release" else "GET"
-    return session.request(method, worker.address + path, timeout=30).json()
+    return session.request(method, worker.address + path, timeout=HANG_SECONDS).json()
 
 
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Ask again until it holds; fails when it has not within the time."""
-    pause, deadline = threading.Event(), time.monotonic() + seconds
+def in_flight(playground: Playground, name: str, endpoint: str = "chat") -> int:
+    """Requests that the router has handed to a deployment and that have not ended."""
+    cloud = playground.local.cloud
+    key = f"{WORKSPACE}/onlineEndpoints/{endpoint}/deployments/{name}".lower()
+    return cloud.part(Router, lambda: Router(cloud))._in_flight[key]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Ask again until it holds."""
+    pause, deadline = threading.Event(), time.monotonic() + HANG_SECONDS
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
         pause.wait(0.05)

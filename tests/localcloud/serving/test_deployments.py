@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ from localcloud import processes
 from localcloud.client import CallFailed
 from localcloud.server import Options
 from localcloud.serving.upkeep import Upkeep
-from tests.conftest import serve
-from tests.localcloud.serving.playground import ECHO, WORKSPACE, Playground, until
+from tests.conftest import HANG_SECONDS, serve
+from tests.localcloud.serving.playground import ECHO, WORKSPACE, Playground, in_flight, until
 
+NEVER = "import threading\ndef init(): threading.Event().wait()\ndef run(raw): pass\n"
 IMPATIENT = {"initialDelay": "PT1S", "period": "PT1S", "failureThreshold": 1}
 SHOWS_MODEL = """
 import os, pathlib
@@ -103,14 +106,10 @@ def test_a_script_that_cannot_start_fails_at_once_and_keeps_its_log(
 
 
 def test_a_deployment_that_never_answers_fails_when_the_probe_gives_up(playground: Playground, url: str) -> None:
-    script = (
-        "import threading\ndef init(): print('waiting', flush=True); threading.Event().wait()\ndef run(raw): pass\n"
-    )
-    error = _error(playground, playground.body(script, livenessProbe=IMPATIENT))
+    error = _error(playground, playground.body(NEVER, livenessProbe=IMPATIENT))
     assert error["code"] == "ResourceNotReady"
     assert "Liveness probe failed" in error["message"]
     assert "for 2 s" in error["message"]
-    assert "waiting" in _logs(playground)
     assert not playground.local.cloud.store.records("deployment-process")
 
 
@@ -171,21 +170,34 @@ def test_deleting_ends_the_process_and_what_was_on_disk(playground: Playground, 
 
 
 def test_a_deployment_can_be_deleted_while_it_starts(playground: Playground, url: str) -> None:
-    script = "import threading\ndef init(): threading.Event().wait()\ndef run(raw): pass\n"
-    playground.arm("PUT", "onlineEndpoints/chat/deployments/blue", playground.body(script))
+    playground.arm("PUT", "onlineEndpoints/chat/deployments/blue", playground.body(NEVER))
     until(lambda: bool(playground.local.cloud.store.records("deployment-process")))
     with pytest.raises(CallFailed, match=r"Conflict.*creating"):
-        playground.arm("PUT", "onlineEndpoints/chat/deployments/blue", playground.body(script))
+        playground.arm("PUT", "onlineEndpoints/chat/deployments/blue", playground.body(NEVER))
     playground.arm("DELETE", "onlineEndpoints/chat/deployments/blue")
     assert not playground.local.cloud.store.records("deployment-process")
     put = [record for _, record in playground.local.cloud.store.records("operation")][-2]
     assert (put["status"], put["error"]["code"]) == ("Failed", "OperationCanceled")
 
 
-def test_a_request_waits_for_a_deployment_that_is_starting(playground: Playground, url: str) -> None:
-    script = "import time\ndef init(): time.sleep(0.5)\ndef run(raw): return 'at last'\n"
-    playground.arm("PUT", "onlineEndpoints/chat/deployments/blue", playground.body(script))
-    assert playground.score(url, deployment="blue").json() == "at last"
+def test_a_port_is_its_deployments_before_anything_listens_on_it(playground: Playground, url: str) -> None:
+    playground.arm("PUT", "onlineEndpoints/chat/deployments/blue", playground.body(NEVER))
+    until(lambda: bool(playground.local.cloud.store.records("deployment-process")))
+    port = int(playground.worker("chat", "blue").address.rpartition(":")[2])
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", port))
+
+
+def test_a_request_waits_for_a_deployment_that_is_starting(playground: Playground, url: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "go")
+    script = f"def init(): open({str(tmp_path / 'go')!r}).read()\ndef run(raw): return 'at last'\n"
+    body = playground.body(script, requestSettings={"requestTimeout": "PT180S"})
+    playground.arm("PUT", "onlineEndpoints/chat/deployments/blue", body)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(playground.score, url, deployment="blue")
+        until(lambda: in_flight(playground, "blue") == 1)
+        (tmp_path / "go").write_text("go")
+        assert answer.result().json() == "at last"
 
 
 def test_everything_is_served_again_after_kill_9(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +217,7 @@ def test_everything_is_served_again_after_kill_9(tmp_path: Path, monkeypatch: py
         store.close()
         killed.send_signal(signal.SIGKILL)
     # It ends by itself, before any server starts again.
-    served.wait(20)
+    served.wait(HANG_SECONDS)
     with serve(Options(state, engine=False, tracking=False)) as local:
         playground = Playground(local)
         upkeep = local.cloud.part(Upkeep, lambda: Upkeep(local.cloud))
@@ -230,7 +242,7 @@ def test_what_a_killed_server_left_running_is_swept(tmp_path: Path) -> None:
         store.put_record("deployment-process", str(os.getpid()), {"start": 1.0})
         store.close()
         with serve(Options(tmp_path / "state", engine=False, tracking=False)) as local:
-            left.wait(10)
+            left.wait(HANG_SECONDS)
             assert not local.cloud.store.records("deployment-process")
 
 

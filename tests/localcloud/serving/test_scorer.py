@@ -19,6 +19,7 @@ from starlette.testclient import TestClient
 from localcloud.serving.contracts import BadRequest, llama_conversation, parse_sampling
 from localcloud.serving.generation import ChatModel, PromptTooLong, Sampling
 from localcloud.serving.scorer import Scorer, create_app
+from tests.conftest import HANG_SECONDS
 from tests.tiny_model import make_tiny_model
 
 ASK = [{"role": "user", "content": "hi"}]
@@ -236,20 +237,23 @@ def test_tools_unknown_keys_and_plain_completions_are_refused(base: TestClient) 
 
 def test_the_process_listens_once_the_weights_are_loaded_and_ends_on_sigterm(tmp_path: Path) -> None:
     folder = make_tiny_model(tmp_path / "mlflow_model_folder")
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port = held.getsockname()[1]
-    command = [sys.executable, "-m", "localcloud.serving.scorer", "--model-dir", str(folder), "--port", str(port)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    command = [sys.executable, "-m", "localcloud.serving.scorer", "--model-dir", str(folder)]
+    command += ["--descriptor", str(bound.fileno())]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, pass_fds=[bound.fileno()])
     try:
         assert process.stderr is not None
         line = next(line for line in process.stderr if "are loaded" in line)
         assert "SmolLM2-135M-Instruct" in line
-        transport = httpx.HTTPTransport(retries=5)  # the port opens a moment after that line
-        with httpx.Client(transport=transport, base_url=f"http://127.0.0.1:{port}") as client:
+        bound.listen()  # the process does so a moment after that line: who connects until then is answered as well
+        address = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        with httpx.Client(base_url=address, trust_env=False, timeout=None) as client:
             assert client.get("/").json() == "healthy"
             process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
+        process.wait(timeout=HANG_SECONDS)
     finally:
+        bound.close()
         process.kill()
         process.wait()
         assert process.stderr is not None
@@ -257,7 +261,7 @@ def test_the_process_listens_once_the_weights_are_loaded_and_ends_on_sigterm(tmp
 
 
 def test_a_folder_that_is_no_model_ends_the_process_with_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "localcloud.serving.scorer", "--model-dir", str(tmp_path), "--port", "1"]
+    command = [sys.executable, "-m", "localcloud.serving.scorer", "--model-dir", str(tmp_path), "--descriptor", "0"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert f"'{tmp_path}' holds no 'MLmodel'" in ended.stderr
