@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -140,6 +142,23 @@ def test_again_takes_the_next_free_name():
 
 def test_a_folder_without_git_has_no_commit(tmp_path):
     assert run_key.commit(tmp_path) == "unknown"
+
+
+def test_a_commit_is_marked_when_the_work_tree_differs(tmp_path):
+    def git(*arguments):
+        who = ("-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false")
+        subprocess.run(["git", "-C", tmp_path, *who, *arguments], check=True, capture_output=True)
+
+    git("init", "-q")
+    (tmp_path / "code.py").write_text("print()")
+    git("add", ".")
+    git("commit", "-qm", "x")
+    clean = run_key.commit(tmp_path)
+    assert re.fullmatch("[0-9a-f]{12}", clean)
+    (tmp_path / "notes").write_text("beside the code")
+    assert run_key.commit(tmp_path) == clean
+    (tmp_path / "code.py").write_text("print(1)")
+    assert run_key.commit(tmp_path) == f"{clean}-changed"
 
 
 def test_a_display_name_tells_one_run_from_the_next():

@@ -14,7 +14,8 @@ import pytest
 from tests.scripts.fine_tunes import FILES, TAGS
 from tests.tunestack.stored import MemoryFolder
 from tunestack.errors import GateSaidNo, UsageError
-from tunestack.models import evidence, evidence_store, provenance, signers, weights
+from tunestack.models import acceptance, evidence, evidence_store, provenance, signers, weights
+from tunestack.models.acceptance import Stored
 from tunestack.models.provenance import Facts
 from tunestack.models.signatures import KEY, THROW_AWAY, Signer, Trust
 
@@ -195,3 +196,41 @@ def test_evidence_that_leads_out_of_its_folder_is_not_written(tmp_path: Path, na
     with pytest.raises(GateSaidNo, match="named oddly"):
         evidence_store.fetch(MemoryFolder({name: "x"}), tmp_path / "in", "m:1")
     assert not list(tmp_path.iterdir())
+
+
+# -- what the service says of a model, held against what was signed
+
+SIGNED = {**TAGS, "job": "j", "files_sha256": MANIFEST.sha256, "gate": "passed"}
+
+
+@pytest.mark.parametrize("tag", sorted(SIGNED))
+def test_every_signed_tag_of_a_model_must_be_as_it_was_signed(made: Path, keys, tag: str) -> None:
+    found = evidence.check(made, keys[1], "m:1", production=True)
+    files = MemoryFolder(FILES)
+    assert acceptance._objections(Stored("m", "1", {**SIGNED, "note": "of no weight"}, files, None), found) == []
+    for changed in ({**SIGNED, tag: "x"}, {name: text for name, text in SIGNED.items() if name != tag}):
+        (said,) = acceptance._objections(Stored("m", "1", changed, files, None), found)
+        assert said == f"its tag '{tag}' is '{changed.get(tag, '')}', and signed was '{SIGNED[tag]}'"
+
+
+def test_a_model_with_other_files_is_not_the_one_that_was_signed(made: Path, keys) -> None:
+    found = evidence.check(made, keys[1], "m:1", production=True)
+    less = {name: text for name, text in FILES.items() if name != "MLmodel"}
+    for files, said in ((less, "missing are 'MLmodel'"), ({**FILES, "predict.py": "x"}, "added were 'predict.py'")):
+        assert acceptance._objections(Stored("m", "1", SIGNED, MemoryFolder(files), None), found) == [said]
+
+
+@pytest.mark.parametrize(
+    ("model", "public"),
+    [
+        ("azureml://registries/azureml/models/Phi-4/versions/7", True),
+        ("azureml://registries/AzureML/models/Phi-4/versions/7", True),
+        ("azureml://registries/azureml-mine/models/Phi-4/versions/7", False),
+        ("azureml://registries/mine/models/azureml/versions/7", False),
+        ("azureml://registries/azureml/models/Phi-4/versions/7/../../../mine", False),
+        ("azureml:Phi-4:7", False),
+        ("Phi-4:7", False),
+    ],
+)
+def test_only_a_model_of_azures_own_registries_needs_no_evidence(model: str, public: bool) -> None:
+    assert acceptance.is_public(model) is public
