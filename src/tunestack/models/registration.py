@@ -106,7 +106,7 @@ def plan(connection: Connection, job: str, name: str = "") -> tuple[Registration
         name or _name(job, tags),
         str(int(ended.timestamp())),
         rescued.uri if rescued else f"azureml://jobs/{job}/outputs/{OUTPUT}",
-        {"job": job, **tags},
+        {**tags, "job": job},
     )
     return found, body, run
 

@@ -151,9 +151,23 @@ def test_a_verdict_on_test_rows_that_nobody_names_or_on_others_is_none(read: Rea
     other = {**PASSED, "test": {"sha256": "8" * 64}}
     with pytest.raises(UsageError, match=f"hash '{'8' * 64}', and job 'j' has those with '{HASH}'"):
         read(job("j"), left={"j": other})
+    with pytest.raises(UsageError, match="made on test rows with the hash 'None'"):
+        read(job("j"), left={"j": {name: found for name, found in PASSED.items() if name != "test"}})
     with pytest.raises(UsageError, match="names no test rows in a tag 'test_hash'"):
         read(job("j", test_hash=""), left={"j": {**PASSED, "test": {"sha256": ""}}})
     with pytest.raises(UsageError, match=r"its output 'evaluation' has no file 'metrics\.json'"):
         read(job("j"), left={"j": {}})
     with pytest.raises(UsageError, match="job 'j' does not exist"):
         read()
+
+
+def test_labels_of_the_evaluation_stay_and_those_of_another_gate_come_beside_them(read: Read) -> None:
+    said = {**PASSED, "labels": ["demonstration: 49 clusters"]}
+    assert read(job("j"), left={"j": said}).labels == ("demonstration: 49 clusters",)
+    other = read(job("j"), job("e", evaluates="j", questions="of their own"), left={"e": said})
+    assert other.labels == (
+        "demonstration: 49 clusters",
+        "not the gate that the job was submitted with: another regression set",
+    )
+    bare = {name: found for name, found in PASSED.items() if name not in ("labels", "reasons")}
+    assert (read(job("j"), left={"j": bare}).labels, read(job("j"), left={"j": bare}).reasons) == ((), ())
