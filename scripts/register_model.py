@@ -46,8 +46,10 @@ def run(options: argparse.Namespace) -> cli.Result:
         models = nightly.register(
             connection, None if options.dry_run else signers.signer(options, production=production)
         )
+        if not models:
+            cli.note("nothing to register")
         handles = "\n".join(found.handle for found in models)
-        return cli.Result(handles or "nothing to register", {"models": [found.record for found in models]})
+        return cli.Result(handles, {"models": [found.record for found in models]})
     planned = registration.plan(connection, options.job, options.name or "")
     handle = planned[0].handle
     there = registration.find(connection, planned[0])

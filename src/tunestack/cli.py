@@ -156,7 +156,9 @@ def main(parser: Parser, run: Run, argv: Sequence[str] | None = None) -> int:
         if isinstance(error, GateSaidNo) and error.shown:
             print(error.shown, file=stdout, flush=True)
         return _report(error)
-    print(_record(result) if options.json else result.handle, file=stdout, flush=True)
+    text = _record(result) if options.json else result.handle
+    if text:  # an empty line would be a handle to `while read`
+        print(text, file=stdout, flush=True)
     return 0
 
 

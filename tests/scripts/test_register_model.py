@@ -12,6 +12,8 @@ from tests.scripts.conftest import Jobs, Script, Stack
 from tests.scripts.fine_tunes import TAGS, FineTune, run
 from tunestack.arm import Arm
 from tunestack.connect import credential
+from tunestack.errors import CloudError
+from tunestack.models import registration
 
 CALL = "?api-version=2023-08-01-preview"
 NO = (0.05, -0.01, 0.1)
@@ -52,7 +54,7 @@ def registered(stack: Stack, handle: str) -> dict[str, Any]:
 
 # First in this file: every finished job that a test leaves is looked at here.
 def test_all_fine_tunes_that_passed_get_their_model_and_the_others_are_named(
-    stack: Stack, script: Script, jobs: Jobs
+    stack: Stack, script: Script, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = run(jobs)
     no = run(jobs, FineTune(tags={**TAGS, "data": "two"}, gain=NO))
@@ -69,6 +71,21 @@ def test_all_fine_tunes_that_passed_get_their_model_and_the_others_are_named(
     again = script("register_model", "--finished", "--json")
     assert json.loads(again.out) == {"models": []}
     assert f"model '{done.handle}' is registered already" in again.err
+    assert script("register_model", "--finished").handle == ""
+
+    # One that cannot be read keeps the next from nothing, and is told in the end.
+    unread, later = (run(jobs, FineTune(tags={**TAGS, "data": data})) for data in ("four", "five"))
+    judge = registration.judge
+
+    def refused(connection: Any, planned: Any) -> registration.Judged:
+        if planned[0].tags["job"] == unread:
+            raise CloudError("datastore 'elsewhere' does not exist", status=404)
+        return judge(connection, planned)
+
+    monkeypatch.setattr(registration, "judge", refused)
+    ended = script("register_model", "--finished")
+    assert f"job '{unread}' is not registered: datastore 'elsewhere' does not exist" in ended.failed(1)
+    assert f"registered 'azureml://jobs/{later}/outputs/trained_model' as " in ended.err
 
 
 def test_a_finished_job_becomes_a_version_and_twice_is_once(stack: Stack, script: Script, jobs: Jobs) -> None:
