@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -74,10 +75,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _server_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port", type=int, default=0, help="TLS port on 127.0.0.1 (default: any free one)")
+    parser.add_argument("--port", type=_port, default=0, help="TLS port on 127.0.0.1 (default: any free one)")
     parser.add_argument("--allow", action="append", default=[], metavar="HOST", help="let one more name through")
     parser.add_argument("--pace", default="immediate", help="long operations: immediate, polls:N or seconds:N")
     parser.add_argument("--lenient", action="store_true", help="keep unknown members of a request instead of refusing")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"'{text}' is no port; take one up to 65535, or 0 for any free one")
+    return int(text)
 
 
 def _principal_flags(parser: argparse.ArgumentParser) -> None:
@@ -117,6 +124,7 @@ def _up(arguments: argparse.Namespace, state: Path) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    _make(state)
     try:
         return asyncio.run(_serve(options))
     except (CannotStart, StateVersionError) as error:
@@ -192,7 +200,7 @@ def _wait(command: subprocess.Popen[bytes]) -> int:
 
 def _start_server(arguments: argparse.Namespace, state: Path) -> subprocess.Popen[bytes]:
     """A server for the while, whose log is `server.log` in the state folder."""
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _make(state)
     (state / "server.json").unlink(missing_ok=True)
     flags = ["--port", str(arguments.port), "--pace", arguments.pace]
     flags += [word for host in arguments.allow for word in ("--allow", host)]
@@ -221,8 +229,19 @@ def _start_server(arguments: argparse.Namespace, state: Path) -> subprocess.Pope
     raise client.CallFailed(f"The server did not answer within 120 s; see {log}")
 
 
+def _make(state: Path) -> None:
+    try:
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        said = f"The state folder '{state}' cannot be made: {error.strerror}. Name another in LOCALCLOUD_STATE"
+        raise client.CallFailed(said) from None
+
+
 def _workspace(arguments: argparse.Namespace, state: Path) -> int:
-    config = client.make_workspace(client.find(state), arguments.name, arguments.location)
+    running = client.find(state)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{2,32}", arguments.name):
+        raise client.CallFailed(f"'{arguments.name}' is no name of a workspace: 3 to 33 letters, digits and hyphens")
+    config = client.make_workspace(running, arguments.name, arguments.location)
     Path("config.json").write_text(json.dumps(config, indent=2) + "\n")
     print(arguments.name)
     return 0

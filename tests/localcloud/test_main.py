@@ -83,6 +83,37 @@ def test_a_pace_that_is_none_is_wrong_usage(state: Path, capsys: pytest.CaptureF
     assert "'soon' is no pace" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("port", ["web", "99999", "-1"])
+def test_a_port_that_is_none_is_wrong_usage(port: str, state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        __main__.main(["up", "--port", port])
+    assert f"'{port}' is no port" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["up"], ["run", "--", "true"]])
+def test_a_state_folder_that_cannot_be_made_is_named(
+    words: list[str], state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state.touch()
+    assert __main__.main(words) == 1
+    assert f"'{state}' cannot be made: File exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["x", "my ws", "a" * 34])
+def test_a_workspace_whose_name_azure_does_not_take_is_refused(
+    name: str,
+    local_cloud: RunningCloud,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOCALCLOUD_STATE", str(local_cloud.cloud.state))
+    assert __main__.main(["workspace", name]) == 1
+    assert f"'{name}' is no name of a workspace" in capsys.readouterr().err
+    assert not (tmp_path / "config.json").exists()
+
+
 def test_reset_empties_only_a_state_folder(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert __main__.main(["reset", "--yes"]) == 0
     state.mkdir()
