@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from socket import socket
 from typing import Any, TypeVar
 
 from localcloud.faults import Faults
@@ -49,6 +50,8 @@ class Cloud:
     strict: bool = True
     client_secret: str = "local"
     addresses: Addresses = field(default_factory=Addresses)
+    # Bound to the MLflow server's port and handed over to it; None where there is none.
+    mlflow_socket: socket | None = None
     faults: Faults = field(default_factory=Faults)
     # Services append what must run when the server starts (take up what a killed one left) and stops.
     on_start: list[Hook] = field(default_factory=list)

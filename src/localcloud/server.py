@@ -28,7 +28,7 @@ import uvicorn
 from localcloud import app
 from localcloud.arm import ArmError
 from localcloud.certificates import Authority
-from localcloud.cloud import KEEP_ALIVE_SECONDS, Addresses, Cloud
+from localcloud.cloud import KEEP_ALIVE_SECONDS, Cloud
 from localcloud.operations import Clock, Pace, SystemClock
 from localcloud.proxy import Proxy
 from localcloud.store import Store
@@ -97,8 +97,9 @@ class Server:
             pace=self.options.pace,
             strict=self.options.strict,
             client_secret=_secret(self.state),
-            addresses=Addresses(mlflow=self._mlflow_port() if self.options.tracking else 0),
         )
+        if self.options.tracking:
+            self._bind_mlflow()
         self._asgi = app.create_app(self.cloud)
         listener = _listen(self.options.port)
         self.cloud.addresses.tls = listener.getsockname()[1]
@@ -185,12 +186,12 @@ class Server:
             ) from None
         self._lock_file = lock
 
-    def _mlflow_port(self) -> int:
-        """The port of last time where it is free, so that a page's address outlives the server."""
+    def _bind_mlflow(self) -> None:
+        """Take the port of last time where it is free, so that a page's address outlives the server."""
         kept = self.state / "mlflow.port"
-        port = _free_port(int(kept.read_text()) if kept.exists() else 0)
-        kept.write_text(str(port))
-        return port
+        self.cloud.mlflow_socket = _bind(int(kept.read_text()) if kept.exists() else 0)
+        self.cloud.addresses.mlflow = self.cloud.mlflow_socket.getsockname()[1]
+        kept.write_text(str(self.cloud.addresses.mlflow))
 
     def _announce(self) -> None:
         addresses = self.cloud.addresses
@@ -205,6 +206,8 @@ class Server:
 
     async def stop(self) -> None:
         """Stop taking calls, end children and deployments, and let go of the state folder."""
+        if self._lock_file is None:
+            return  # the folder is another server's, and so is what lies in it
         (self.state / "server.json").unlink(missing_ok=True)
         if hasattr(self, "_proxy"):
             self._proxy.stop()
@@ -225,8 +228,9 @@ class Server:
             await asyncio.wait([self._serving], timeout=5)
         if hasattr(self, "cloud"):
             self.cloud.store.close()
-        if self._lock_file:
-            self._lock_file.close()
+            if self.cloud.mlflow_socket:
+                self.cloud.mlflow_socket.close()
+        self._lock_file.close()
 
 
 def _own_environment() -> dict[str, str]:
@@ -244,14 +248,14 @@ def _secret(state: Path) -> str:
     return path.read_text()
 
 
-def _free_port(preferred: int) -> int:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", preferred))
-        except OSError:
-            probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _bind(preferred: int) -> socket.socket:
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(("127.0.0.1", preferred))
+    except OSError:
+        bound.bind(("127.0.0.1", 0))
+    return bound
 
 
 def _listen(port: int) -> socket.socket:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -66,12 +65,13 @@ class Tracking:
         return self._child.pid if self._child else None
 
     async def start(self) -> None:
-        """Start the child; it answers some seconds later. The port is ours from now on, so early calls wait."""
-        if not self._cloud.addresses.mlflow:
+        """Start the child; it answers some seconds later. Early calls wait in the socket's queue."""
+        if self._cloud.mlflow_socket is None:
             self._failure = "MLflow tracking is switched off on this local cloud."
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        with socket.create_server(("127.0.0.1", self._cloud.addresses.mlflow), backlog=256) as listener:
+        with self._cloud.mlflow_socket as listener:
+            listener.listen(256)
             self._child = await asyncio.to_thread(self._spawn, listener.fileno())
         self._tasks = [asyncio.create_task(self._wait_until_it_answers()), asyncio.create_task(self._work())]
 

@@ -14,7 +14,8 @@ import httpx
 import pytest
 import requests
 
-from localcloud import client
+from localcloud import app, client
+from localcloud.cloud import Cloud
 from localcloud.server import CannotStart, Options, Server, refuse_azure_name
 from tests.conftest import RunningCloud, serve
 
@@ -108,11 +109,23 @@ def test_an_armed_fault_fails_as_often_as_asked(local_cloud: RunningCloud) -> No
 def test_a_state_folder_serves_one_server_only(local_cloud: RunningCloud) -> None:
     with pytest.raises(CannotStart, match="in use by another server"), serve(local_cloud.server.options):
         pass
+    assert client.find(local_cloud.cloud.state) == local_cloud.running
 
 
 def test_a_taken_port_is_named(local_cloud: RunningCloud, tmp_path: Path) -> None:
     options = Options(tmp_path / "other", port=local_cloud.cloud.addresses.tls, engine=False, tracking=False)
     with pytest.raises(CannotStart, match=rf"Port {local_cloud.cloud.addresses.tls} .* cannot be used"), serve(options):
+        pass
+
+
+def test_mlflows_port_is_its_own_from_when_it_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def before_anything_listens(cloud: Cloud) -> None:
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", cloud.addresses.mlflow))
+        raise CannotStart("seen")
+
+    monkeypatch.setattr(app, "create_app", before_anything_listens)
+    with pytest.raises(CannotStart, match="seen"), serve(Options(tmp_path / "state", engine=False)):
         pass
 
 

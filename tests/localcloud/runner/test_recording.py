@@ -13,6 +13,7 @@ import pytest
 
 from localcloud.runner.runs import runs_of
 from localcloud.tracking import tracking_of
+from tests.conftest import HANG_SECONDS
 from tests.localcloud.runner.conftest import ENVIRONMENT, WORKSPACE, Jobs, Maker, runs
 
 TRAIN = """
@@ -138,9 +139,10 @@ from localcloud.store import Store
 from localcloud.tracking import tracking_of
 
 async def main():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    tracking = tracking_of(Cloud(Store(), Path(sys.argv[1]), addresses=Addresses(mlflow=port)))
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    addresses = Addresses(mlflow=bound.getsockname()[1])
+    tracking = tracking_of(Cloud(Store(), Path(sys.argv[1]), addresses=addresses, mlflow_socket=bound))
     await tracking.start()
     print(tracking.pid, flush=True)
     await asyncio.Event().wait()
@@ -155,5 +157,5 @@ def test_the_mlflow_server_ends_with_a_killed_local_cloud(tmp_path: Path) -> Non
         child = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
     with contextlib.suppress(psutil.NoSuchProcess):
-        child.wait(timeout=30)
+        child.wait(HANG_SECONDS)
     assert not runs(child.pid)
