@@ -46,6 +46,12 @@ class Hold:
             go_on()
         self.reached.set()
 
+    @property
+    def waiting(self) -> int:
+        """How many wait at it now."""
+        with self._lock:
+            return len(self._waiting)
+
     async def wait(self) -> None:
         loop, passed = asyncio.get_running_loop(), asyncio.Event()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -100,6 +101,15 @@ class LiveStack:
             process.wait()
             if process.stdout:
                 process.stdout.close()
+
+    def until(self, true: Callable[[], bool]) -> None:
+        """Look again and again until something is so."""
+
+        async def look() -> None:
+            while not true():
+                await asyncio.sleep(0.05)
+
+        self.cloud.call(asyncio.wait_for(look(), HANG_SECONDS))
 
     @cached_property
     def outputs(self) -> StackOutputs:

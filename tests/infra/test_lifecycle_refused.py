@@ -12,6 +12,7 @@ import pytest
 
 from localcloud.arm import ArmError
 from localcloud.cloud import SUBSCRIPTION
+from tests.conftest import HANG_SECONDS
 from tests.infra.conftest import ROOT
 from tests.infra.live_stack import ML, LiveStack, commands, live_stack
 
@@ -78,9 +79,16 @@ def test_a_deny_policy_of_the_tenant_is_named_with_its_assignment(stack: LiveSta
 
 
 def test_gpu_quota_zero_in_the_region_is_told_with_the_family(stack: LiveStack) -> None:
-    # The other cluster is accepted in the same `up` and cannot be made: the next test takes that up.
-    stack.cloud.cloud.faults.arm(f"{ML}/computes.provision", ArmError(400, "AllocationFailed", "no machine is free"))
-    refused(stack.up(status=1), "ClusterCoreQuotaReached", "gpu-cluster", "the limit is 0", "no machine is free")
+    # The other cluster is accepted in the same `up` and cannot be made: the next test takes that up. Both are asked for
+    # before either is answered, since the engine begins nothing more once something has failed.
+    faults, ask = stack.cloud.cloud.faults, f"{ML}/computes.create"
+    faults.arm(f"{ML}/computes.provision", ArmError(400, "AllocationFailed", "no machine is free"))
+    gate = faults.hold(ask)
+    with stack.begun("up", gate) as process:
+        stack.until(lambda: gate.waiting == 2)
+        faults.disarm(ask)
+        said = process.communicate(timeout=HANG_SECONDS)[0]
+    refused(said, "ClusterCoreQuotaReached", "gpu-cluster", "the limit is 0", "no machine is free")
     set_gpu_quota(stack, 100)
 
 

@@ -59,9 +59,16 @@ def fill(stack: LiveStack) -> str:
     return "for-ever"
 
 
-def test_a_half_built_stack_without_outputs_is_taken_down(stack: LiveStack) -> None:
+def up_without_quota(stack: LiveStack) -> str:
+    """What `up` says; it may have asked for one cluster or for both when it heard of the refusal."""
     stack.cloud.cloud.faults.arm(f"{ML}/computes.create", QUOTA, times=2)
     said = stack.up(status=1)
+    stack.cloud.cloud.faults.disarm(f"{ML}/computes.create")
+    return said
+
+
+def test_a_half_built_stack_without_outputs_is_taken_down(stack: LiveStack) -> None:
+    said = up_without_quota(stack)
     assert "ClusterCoreQuotaReached: Operation results in exceeding quota limits" in said
     assert stack.names(ML)
     _, teardown, sweep = commands("teardown.md", "A stack to try things on")
@@ -71,8 +78,7 @@ def test_a_half_built_stack_without_outputs_is_taken_down(stack: LiveStack) -> N
 
 
 def test_a_quota_error_in_the_middle_of_up_and_the_next_up_completes(stack: LiveStack) -> None:
-    stack.cloud.cloud.faults.arm(f"{ML}/computes.create", QUOTA, times=2)
-    stack.up(status=1)
+    up_without_quota(stack)
     stack.up()
     assert stack.outputs.gpu_cluster
 

@@ -12,7 +12,7 @@ import pytest
 from localcloud.arm import ArmError
 from localcloud.client import CallFailed
 from localcloud.cloud import SUBSCRIPTION
-from tests.conftest import RunningCloud
+from tests.conftest import HANG_SECONDS, RunningCloud
 
 GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg"
 GROUPS = "Microsoft.Resources/resourceGroups"
@@ -65,14 +65,14 @@ def test_a_held_call_waits_until_it_is_released(cloud: RunningCloud, phase: str,
     assert gate
     with ThreadPoolExecutor(1) as pool:
         answer: Future[Any] = pool.submit(put, cloud)
-        assert gate.reached.wait(30)
+        assert gate.reached.wait(HANG_SECONDS)
         assert own(cloud, "GET", "faults")["armed"] == {
             f"{REGISTRIES}.{phase}".lower(): {"hold": True, "reached": True}
         }
         assert bool(cloud.cloud.store.get(REGISTRY)) is is_there
         assert not answer.done()
         own(cloud, "DELETE", f"faults/{REGISTRIES}.{phase}")
-        assert answer.result(30)["name"] == "registry1"
+        assert answer.result(HANG_SECONDS)["name"] == "registry1"
     assert own(cloud, "GET", "faults")["armed"] == {}
 
 
@@ -89,8 +89,10 @@ def test_a_held_operation_ends_when_it_is_released(cloud: RunningCloud) -> None:
     gate = cloud.cloud.faults.hold(f"{GROUPS}.deprovision")
     cloud.arm("DELETE", f"{GROUP}?api-version=2024-03-01")
     assert gate.reached.is_set()
+    assert gate.waiting == 1
     assert cloud.cloud.store.get(GROUP)
     cloud.cloud.faults.disarm(f"{GROUPS}.deprovision")
+    assert gate.waiting == 0
     assert cloud.cloud.store.get(GROUP) is None
 
 
@@ -136,7 +138,7 @@ def test_a_server_that_stops_lets_held_calls_go(cloud: RunningCloud) -> None:
     passed: Callable[[], Any] = threading.Event().set
     thread = threading.Thread(target=lambda: (put(cloud), passed()))
     thread.start()
-    assert gate.reached.wait(30)
+    assert gate.reached.wait(HANG_SECONDS)
     cloud.cloud.faults.release_all()
-    thread.join(30)
+    thread.join(HANG_SECONDS)
     assert not thread.is_alive()
