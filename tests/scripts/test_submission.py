@@ -250,9 +250,11 @@ def test_a_run_is_trained_and_gated_once_and_found_again(
     assert submit().handle == name
 
     # A new one, because somebody says so.
-    new = submit("--again", "--no-wait")
-    assert new.handle == f"{name}-2"
+    new = submit("--again", "--no-wait", "--json")
     assert "attempt 4" in new.err
+    record = json.loads(new.out)
+    assert record["job"] == f"{name}-2"
+    assert {"status", "tags", "inputs", "gate", "preflight"} <= set(record)
     assert submit("--no-wait").handle == f"{name}-2"
 
 

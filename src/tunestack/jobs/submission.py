@@ -132,7 +132,7 @@ def _new(
     if other is not None:
         return _known(connection, history, other, found, places, options)
     if options.no_wait:
-        return cli.Result(plan.name, {"job": plan.name, "attempt": plan.gate["attempt"]})
+        return cli.Result(plan.name, {**planned.record, "status": history.run(plan.name).status})
     result, verdict = watched(connection, history, plan.name, options)
     verdict.require(shown=shown(result, options))
     return result
