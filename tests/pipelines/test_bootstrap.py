@@ -95,6 +95,47 @@ def test_a_true_gain_is_seen() -> None:
     assert passed >= 24
 
 
+def _some(count: int = 40) -> tuple[list[float], list[int], list[str]]:
+    """Skewed differences, tokens and names of clusters of one row each, in the order of the names."""
+    chance = np.random.default_rng(2)
+    tokens = chance.integers(5, 90, count)
+    return (tokens * chance.gamma(0.5, 0.2, count)).tolist(), tokens.tolist(), [f"c{each:03}" for each in range(count)]
+
+
+@pytest.mark.parametrize("cells", [10**6, 40 * 7, 1])
+def test_the_bounds_are_those_of_the_studentised_bootstrap_resample_by_resample(
+    monkeypatch: pytest.MonkeyPatch, cells: int
+) -> None:
+    """Written out with plain sums; whether the resamples are drawn at once or in parts changes nothing."""
+
+    def ratio_and_error(rows: list[int]) -> tuple[float, float]:
+        total = sum(tokens[row] for row in rows)
+        ratio = sum(differences[row] for row in rows) / total
+        left = sum((differences[row] - ratio * tokens[row]) ** 2 for row in rows)
+        return ratio, math.sqrt(len(rows) / (len(rows) - 1) * left) / total
+
+    differences, tokens, names = _some()
+    estimate, error = ratio_and_error(list(range(40)))
+    drawn = np.random.default_rng(9).integers(0, 40, (199, 40)).tolist()
+    studentised = sorted((ratio - estimate) / own for ratio, own in map(ratio_and_error, drawn))
+    effective = sum(tokens) ** 2 / sum(each**2 for each in tokens)
+    rank = math.ceil(200 * (1 - 0.1 * effective / (effective + 130)))
+    monkeypatch.setattr(bootstrap, "_CELLS_AT_ONCE", cells)
+    found = interval(differences, tokens, names, seed=9, resamples=199, confidence=0.9)
+    assert (found.estimate, found.effective) == (pytest.approx(estimate), pytest.approx(effective))
+    assert found.lower == pytest.approx(estimate - error * studentised[rank - 1])
+    assert found.upper == pytest.approx(estimate - error * studentised[199 - rank])
+
+
+def test_a_loss_is_bounded_as_a_gain_is_from_the_other_side() -> None:
+    differences, tokens, names = _some()
+    gain = interval(differences, tokens, names, seed=1, resamples=500)
+    loss = interval([-each for each in differences], tokens, names, seed=1, resamples=500)
+    assert gain.lower is not None
+    assert gain.upper is not None
+    assert (loss.lower, loss.upper) == (pytest.approx(-gain.upper), pytest.approx(-gain.lower))
+
+
 def test_rows_of_one_cluster_count_as_one_observation() -> None:
     """Ten copies of each row are no more evidence: drawing rows would make the interval three times narrower."""
     chance = np.random.default_rng(0)
@@ -128,9 +169,11 @@ def test_the_same_seed_gives_the_same_bounds_and_order_does_not_matter() -> None
     assert interval(differences, tokens, names, seed=8, resamples=500).lower != one.lower
 
 
-def test_one_cluster_has_no_bounds_and_equal_models_have_none_apart() -> None:
+def test_one_cluster_or_two_have_no_bounds_and_equal_models_have_none_apart() -> None:
     single = interval([1.0, 2.0], [3, 4], ["a", "a"], seed=0)
     assert (single.lower, single.upper, single.clusters) == (None, None, 1)
+    two = interval([1.0, 2.0], [3, 4], ["a", "b"], seed=0)  # most resamples hold one of them alone, and no error
+    assert (two.lower, two.upper, two.clusters) == (None, None, 2)
     same = interval([0.0] * 30, [5] * 30, [str(each) for each in range(30)], seed=0)
     assert (same.estimate, same.lower, same.upper) == (0, 0, 0)
 
