@@ -210,7 +210,7 @@ def plan(
             str(body["properties"].get("experimentName") or asked.experiment),
             {**{tag: tags[tag] for tag in _KEPT if tags.get(tag)}, **about},
         ),
-        _assets(history, body, asked, own, serving.model),
+        _assets(body, asked, own, serving.model),
         gate,
         clusters.of_role(connection, asked.compute.evaluate),
         replace(ran, recipe=asked, facts=facts),
@@ -218,13 +218,11 @@ def plan(
     )
 
 
-def _assets(
-    history: RunHistory, body: Mapping[str, Any], asked: Recipe, own: Path | None, serving: str
-) -> dict[str, Asset]:
+def _assets(body: Mapping[str, Any], asked: Recipe, own: Path | None, serving: str) -> dict[str, Asset]:
     """The files and models that the gate reads, all but the run's own folder."""
     found = {
         "test_file": Asset("uri_file", _uri(body, "test_file")),
-        "tuned_model": Asset("mlflow_model", _model(history, body)),
+        "tuned_model": Asset("mlflow_model", _model(body)),
     }
     if not isinstance(asked.model, HubId):
         found["base_model"] = Asset("mlflow_model", _tags(body)["base_model"])
@@ -290,13 +288,10 @@ def _questions(asked: Recipe, own: Path | None, body: Mapping[str, Any]) -> str:
     return _tags(body).get(evaluation_step.QUESTIONS, "") if asked.evaluation.regression_set else ""
 
 
-def _model(history: RunHistory, body: Mapping[str, Any]) -> str:
-    """By the job's output, or where that was never finished by its place."""
-    if body["properties"].get("status") != "Completed":
-        found = trained_model.find(history, body)
-        if found:
-            return found.uri
-    return f"azureml://jobs/{body['name']}/outputs/{MODEL_OUTPUT}"
+def _model(body: Mapping[str, Any]) -> str:
+    """Where the job was told to write it, which holds however it ended; by its output where it was told no place."""
+    found = str(((body["properties"].get("outputs") or {}).get(MODEL_OUTPUT) or {}).get("uri") or "")
+    return found if "datastores/" in found else f"azureml://jobs/{body['name']}/outputs/{MODEL_OUTPUT}"
 
 
 def _uri(body: Mapping[str, Any], name: str) -> str:
