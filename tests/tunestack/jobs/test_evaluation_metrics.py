@@ -23,6 +23,7 @@ def test_figures_that_carry_their_verdict_are_taken() -> None:
     assert evaluation_metrics.parse(json.dumps(PASSED).encode(), "'m'") == PASSED
     assert evaluation_metrics.parse(json.dumps(NO).encode(), "'m'") == NO
     assert read(reasons=["The gain is at least 0.1 nats."])["verdict"] == "passed"
+    assert read(gain={**PASSED["gain"], "clusters": PASSED["gate"]["min_clusters"]})["verdict"] == "passed"
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,8 @@ def test_a_pass_without_the_figures_for_it_is_refused(changes, said) -> None:
     ("changes", "said"),
     [
         ({"test": [1]}, "a 'test' that is no object"),
+        ({"gain": [1]}, "a 'gain' that is no object"),
+        ({"models": "base"}, "a 'models' that is no object"),
         ({"models": {"base": 3}}, "figures of the model 'base' that are no object"),
         ({"reasons": "because"}, "'reasons' that are no list of sentences"),
         ({"labels": [1]}, "'labels' that are no list of sentences"),
