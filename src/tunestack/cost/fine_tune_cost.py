@@ -40,7 +40,7 @@ GATE_AROUND: Span = (0.2, 0.8)  # hours of the evaluating machine: start, image,
 GENERATED: Span = (8, 40)  # tokens a second, one answer after the other
 REGRESSION_ROWS, REGRESSION_TOKENS = 120, 100  # of the packaged set
 MODELS_COMPARED: Span = (2, 3)  # base and tuned, and the one that serves
-PREEMPTED: Span = (1.0, 1.5)  # low priority: what was lost since the last checkpoint runs again
+PREEMPTED = 1.5  # low priority, at most: what was lost since the last checkpoint runs again
 
 
 @dataclass(frozen=True)
@@ -333,7 +333,7 @@ def _priced(name: str, size: str, hours: Span, price: Figure, count: int, assume
 
 
 def _low(hours: Span, machines: Machines) -> Span:
-    return (hours[0], hours[1] * PREEMPTED[1]) if machines.is_low_priority else hours
+    return (hours[0], hours[1] * PREEMPTED) if machines.is_low_priority else hours
 
 
 def _sum(spans: Any) -> Span:
