@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from localcloud.cloud import SUBSCRIPTION
+from tests.conftest import HANG_SECONDS
 
 HERE = Path(__file__).parent / "azure"
 
@@ -25,7 +26,7 @@ def test_the_simulations_pass_the_tests_that_settle_them(tmp_path: Path) -> None
         },
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=HANG_SECONDS,
     )
     assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-2000:]
     assert int(re.findall(r"^[.]+", ran.stdout, re.MULTILINE)[0].count(".")) >= 17
@@ -37,6 +38,6 @@ def test_without_a_subscription_none_of_them_is_collected() -> None:
         env={name: value for name, value in os.environ.items() if name != "TUNESTACK_TEST_SUBSCRIPTION"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG_SECONDS,
     )
     assert (ran.returncode, "test_simulations" in ran.stdout) == (5, False), ran.stdout

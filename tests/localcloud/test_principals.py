@@ -22,7 +22,7 @@ from localcloud.engine.caller import principal_of
 from localcloud.principals import Federated, ThrowAway
 from localcloud.server import Options
 from localcloud.services import acting
-from tests.conftest import RunningCloud, serve
+from tests.conftest import HANG_SECONDS, RunningCloud, serve
 
 GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg"
 IDENTITY = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/ci-dev"
@@ -58,7 +58,7 @@ def become(principal: Any, cloud: RunningCloud, monkeypatch: pytest.MonkeyPatch)
 
 def group(token: str) -> requests.Response:
     url = f"https://management.azure.com{GROUP}{VERSION}"
-    return requests.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+    return requests.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=HANG_SECONDS)
 
 
 def test_a_federated_identity_logs_in_without_a_secret_and_has_its_roles(
@@ -113,7 +113,9 @@ def test_an_assertion_must_be_for_entra_and_fresh_and_signed(
         "client_assertion": assertion(**given),
         "scope": SCOPE,
     }
-    answer = requests.post(f"https://login.microsoftonline.com/{TENANT}/oauth2/v2.0/token", data=form, timeout=30)
+    answer = requests.post(
+        f"https://login.microsoftonline.com/{TENANT}/oauth2/v2.0/token", data=form, timeout=HANG_SECONDS
+    )
     assert code in answer.json()["error_description"]
 
 
@@ -139,7 +141,7 @@ def test_a_command_is_run_as_whom_the_flags_name(cloud: RunningCloud) -> None:
     def run(*flags: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "localcloud", "run", *flags, "--", sys.executable, "-c", show]
         inherited = {**os.environ, "LOCALCLOUD_STATE": str(cloud.running.state)}
-        return subprocess.run(command, env=inherited, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(command, env=inherited, capture_output=True, text=True, check=False, timeout=HANG_SECONDS)
 
     assert run("--as", "ci-dev", "--subject", SUBJECT).stdout.split() == [identity(cloud)["clientId"], "none"]
     assert run("--as", "alice").stdout.split()[1] != cloud.running.secret

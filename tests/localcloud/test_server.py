@@ -17,7 +17,7 @@ import requests
 from localcloud import app, client
 from localcloud.cloud import Cloud
 from localcloud.server import CannotStart, Options, Server, refuse_azure_name
-from tests.conftest import RunningCloud, serve
+from tests.conftest import HANG_SECONDS, RunningCloud, serve
 
 GROUP = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg"
 
@@ -31,15 +31,15 @@ def _token(scope: str = "https://management.azure.com/.default", secret: str | N
             "client_secret": secret or os.environ["AZURE_CLIENT_SECRET"],
             "scope": scope,
         },
-        timeout=10,
+        timeout=HANG_SECONDS,
     )
 
 
 def test_every_other_name_is_refused_by_the_proxy(local_cloud: RunningCloud) -> None:
     with pytest.raises(requests.exceptions.ProxyError, match="403"):
-        requests.get("https://example.com/", timeout=10)
+        requests.get("https://example.com/", timeout=HANG_SECONDS)
     with pytest.raises(requests.exceptions.ProxyError, match="403"):
-        requests.get("https://management.azure.com.example.com/", timeout=10)
+        requests.get("https://management.azure.com.example.com/", timeout=HANG_SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -83,14 +83,14 @@ def test_a_wrong_secret_gets_entras_words(local_cloud: RunningCloud) -> None:
 )
 def test_arm_refuses_a_call_without_our_token(header: dict[str, str], code: str, local_cloud: RunningCloud) -> None:
     url = "https://management.azure.com/subscriptions/s/providers/Microsoft.X/locations/l/operationsStatus/1"
-    answer = requests.get(url, headers=header, timeout=10)
+    answer = requests.get(url, headers=header, timeout=HANG_SECONDS)
     assert (answer.status_code, answer.json()["error"]["code"]) == (401, code)
 
 
 def test_a_token_for_storage_is_no_token_for_arm(local_cloud: RunningCloud) -> None:
     token = _token("https://storage.azure.com/.default").json()["access_token"]
     url = "https://management.azure.com/subscriptions/s/providers/Microsoft.X/locations/l/operationsStatus/1"
-    answer = requests.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=10)
+    answer = requests.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=HANG_SECONDS)
     assert answer.json()["error"]["code"] == "InvalidAuthenticationTokenAudience"
 
 
@@ -183,6 +183,8 @@ def test_the_metadata_document_is_a_list_for_the_sdk_and_an_object_for_the_provi
     local_cloud: RunningCloud,
 ) -> None:
     url = "https://management.azure.com/metadata/endpoints?api-version="
-    as_list, as_object = (requests.get(url + version, timeout=10).json() for version in ("2019-05-01", "2022-09-01"))
+    as_list, as_object = (
+        requests.get(url + version, timeout=HANG_SECONDS).json() for version in ("2019-05-01", "2022-09-01")
+    )
     assert as_list == [as_object]
     assert as_object["authentication"]["loginEndpoint"] == "https://login.microsoftonline.com"

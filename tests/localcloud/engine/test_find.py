@@ -17,6 +17,7 @@ import pytest
 from localcloud.cloud import Addresses
 from localcloud.engine import build, environment, find
 from localcloud.engine.find import BUILT_VERSION, EngineError, fits
+from tests.conftest import HANG_SECONDS
 
 MODULES = Path(__file__).parents[3] / "tools" / "pulumi"
 
@@ -173,7 +174,7 @@ def test_a_build_waits_for_another_one(machine: dict[str, str], tmp_path: Path) 
         assert waiting.stderr is not None
         assert "Waiting for another build" in waiting.stderr.readline()
         path = built(machine)
-    out, _ = waiting.communicate(timeout=30)
+    out, _ = waiting.communicate(timeout=HANG_SECONDS)
     assert out.strip() == str(path)
     assert not (tmp_path / "log").exists()
 
@@ -221,7 +222,7 @@ def test_beside_a_built_engine_stands_a_language_host_that_starts(machine: dict[
     assert started.stdout is not None
     assert int(started.stdout.readline()) > 0
     started.send_signal(signal.SIGINT)
-    assert started.wait(timeout=30) == 0
+    assert started.wait(timeout=HANG_SECONDS) == 0
     started.stdout.close()
     alone = subprocess.run([host], capture_output=True, text=True, check=False, env={"PATH": "/bin"})
     assert "run pulumi through localcloud run" in alone.stderr

@@ -16,6 +16,7 @@ from pulumi.runtime.proto import language_pb2, language_pb2_grpc
 
 from localcloud.engine.host import Serving
 from localcloud.engine.interpreter import InterpreterError, choose, type_check
+from tests.conftest import HANG_SECONDS
 
 HERE = {"PATH": os.environ["PATH"]}
 
@@ -131,7 +132,7 @@ def test_a_plugin_is_started_with_its_arguments_and_environment_and_its_output_p
     program = (
         "import os, sys\nprint(sys.argv[1], os.environ['OF_THE_ENGINE'])\nsys.stderr.write('oh\\n')\nsys.exit(7)\n"
     )
-    answers = list(language.RunPlugin(policy_pack(tmp_path / "pack", program), timeout=30))
+    answers = list(language.RunPlugin(policy_pack(tmp_path / "pack", program), timeout=HANG_SECONDS))
     assert b"".join(answer.stdout for answer in answers) == b"127.0.0.1:9 yes\n"
     assert b"".join(answer.stderr for answer in answers) == b"oh\n"
     assert answers[-1].exitcode == 7
@@ -144,7 +145,7 @@ def test_a_plugin_ends_when_the_engine_lets_go_of_it(
     os.mkfifo(fifo)
     # opens the pipe for writing and keeps it: reading it ends when the process does
     program = f"import signal\nkept = open({str(fifo)!r}, 'w')\nprint('ready')\nsignal.pause()\n"
-    call = language.RunPlugin(policy_pack(tmp_path / "pack", program), timeout=30)
+    call = language.RunPlugin(policy_pack(tmp_path / "pack", program), timeout=HANG_SECONDS)
     with fifo.open() as pipe:
         assert next(call).stdout == b"ready\n"
         call.cancel()

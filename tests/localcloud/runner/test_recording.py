@@ -34,8 +34,9 @@ def test_jobs_and_clients_are_recorded_in_one_mlflow_server(
     """A job that logs, a client that reads, and a client's own run: one test, since the start takes seconds."""
     import mlflow
 
-    # set_tracking_uri holds for the process and its environment: put back what was there, for the tests that follow
+    # set_tracking_uri and set_experiment hold for the process: put back what was there, for the tests that follow
     monkeypatch.setattr("mlflow.tracking._tracking_service.utils._tracking_uri", None)
+    monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     jobs = tracked_jobs
     job = command_job("python train.py", code=jobs.code(train=TRAIN), inputs={"rate": 0.5}, experiment_name="exp-a")

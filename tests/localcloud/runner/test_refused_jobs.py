@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from localcloud.services import entra
-from tests.conftest import RunningCloud
+from tests.conftest import HANG_SECONDS, RunningCloud
 from tests.localcloud.runner.conftest import ENVIRONMENT, WORKSPACE, make_workspace
 
 VERSION = "api-version=2024-01-01-preview"
@@ -28,7 +28,7 @@ def put(cloud: RunningCloud, name: str, properties: Any, token: str | None = "ht
     import ssl
 
     context = ssl.create_default_context(cafile=str(cloud.running.state / "ca.pem"))
-    connection = HTTPSConnection("127.0.0.1", cloud.running.addresses.tls, context=context, timeout=30)
+    connection = HTTPSConnection("127.0.0.1", cloud.running.addresses.tls, context=context, timeout=HANG_SECONDS)
     headers = {"Host": "management.azure.com", "Authorization": f"Bearer {cloud.running.token()}"}
     if token:
         headers["x-azureml-token"] = entra.issue_token(cloud.cloud, token)

@@ -35,7 +35,7 @@ from localcloud.permissions import BLOB_CONTRIBUTOR
 from tests.conftest import RunningCloud
 from tests.localcloud.services.conftest import GROUP, STORAGE, VERSION, Account, place
 
-SOON = datetime.now(UTC) + timedelta(hours=1)
+SOON = datetime.now(UTC) + timedelta(days=1)  # long after the last test
 
 
 @pytest.fixture

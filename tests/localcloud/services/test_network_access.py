@@ -10,7 +10,7 @@ import requests
 from azure.identity import DefaultAzureCredential
 
 from localcloud.server import Options
-from tests.conftest import RunningCloud, serve
+from tests.conftest import HANG_SECONDS, RunningCloud, serve
 from tests.localcloud.services.conftest import STORAGE, VAULT, WORKSPACE, Account, make_workspace, place
 from tests.localcloud.services.test_networks import PE, SUBNET, VNET, endpoint, network, put, subnet
 
@@ -38,7 +38,7 @@ def ask(account: Account, monkeypatch: pytest.MonkeyPatch) -> Ask:
         if stand:
             monkeypatch.setenv("HTTPS_PROXY", proxy.replace("http://", f"http://{stand}:-@"))
         headers = {"Authorization": f"Bearer {token}", "x-ms-version": "2024-08-04"}
-        return requests.request("POST" if kind == "vault" else "GET", url, headers=headers, timeout=30)
+        return requests.request("POST" if kind == "vault" else "GET", url, headers=headers, timeout=HANG_SECONDS)
 
     return send
 

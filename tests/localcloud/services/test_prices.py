@@ -11,7 +11,7 @@ import requests
 
 from localcloud.server import Options
 from localcloud.services.prices import PAGE
-from tests.conftest import RunningCloud, serve
+from tests.conftest import HANG_SECONDS, RunningCloud, serve
 
 URL = "https://prices.azure.com/api/retail/prices"
 PREVIEW = "2023-01-01-preview"
@@ -30,7 +30,7 @@ def ask(_cloud: RunningCloud, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setenv(name, value)
 
     def get(wanted: str = "", version: str = PREVIEW, **more: str) -> dict[str, Any]:
-        answer = requests.get(URL, params={"api-version": version, "$filter": wanted, **more}, timeout=30)
+        answer = requests.get(URL, params={"api-version": version, "$filter": wanted, **more}, timeout=HANG_SECONDS)
         return {**answer.json(), "status": answer.status_code}
 
     return get
@@ -84,7 +84,7 @@ def test_every_row_of_a_long_list_comes_once_over_all_pages(ask) -> None:
     url: str | None = f"{URL}?$filter=serviceName eq 'Virtual Machines'"
     pages = 0
     while url:
-        body = requests.get(url, timeout=30).json()
+        body = requests.get(url, timeout=HANG_SECONDS).json()
         keys = ("meterId", "type", "productName", "isPrimaryMeterRegion", "armSkuName", "armRegionName")
         seen += [tuple(row[key] for key in keys) for row in body["Items"]]
         url, pages = body["NextPageLink"], pages + 1

@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from localcloud.serving.router import LARGEST_PAYLOAD
+from tests.conftest import HANG_SECONDS
 from tests.localcloud.serving.playground import Playground, behind, in_flight, until
 
 
@@ -26,9 +27,12 @@ def test_both_keys_open_and_anything_else_is_401(playground: Playground, url: st
     _send_traffic(playground, traffic={"blue": 100})
     keys = playground.arm("POST", "onlineEndpoints/chat/listKeys")
     for key in keys.values():
-        assert requests.post(url, json={}, headers={"Authorization": f"Bearer {key}"}, timeout=10).status_code == 200
+        assert (
+            requests.post(url, json={}, headers={"Authorization": f"Bearer {key}"}, timeout=HANG_SECONDS).status_code
+            == 200
+        )
     for wrong in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {keys['primaryKey']}"}):
-        answer = requests.post(url, json={}, headers=wrong, timeout=10)
+        answer = requests.post(url, json={}, headers=wrong, timeout=HANG_SECONDS)
         assert (answer.status_code, answer.json()["message"]) == (401, "key_auth_access_denied")
 
 
@@ -49,8 +53,14 @@ def test_entra_tokens_score_where_the_mode_says_so(playground: Playground) -> No
     playground.fake("blue", "entra")
     playground.endpoint("entra", auth="AADToken", traffic={"blue": 100})
     token = playground.local.running.token()
-    assert requests.post(url, json={}, headers={"Authorization": f"Bearer {token}"}, timeout=10).status_code == 200
-    assert requests.post(url, json={}, headers={"Authorization": f"Bearer {token}x"}, timeout=10).status_code == 401
+    assert (
+        requests.post(url, json={}, headers={"Authorization": f"Bearer {token}"}, timeout=HANG_SECONDS).status_code
+        == 200
+    )
+    assert (
+        requests.post(url, json={}, headers={"Authorization": f"Bearer {token}x"}, timeout=HANG_SECONDS).status_code
+        == 401
+    )
 
 
 def test_an_aml_token_opens_its_own_endpoint_only(playground: Playground) -> None:
@@ -60,8 +70,8 @@ def test_an_aml_token_opens_its_own_endpoint_only(playground: Playground) -> Non
         playground.endpoint(name, auth="AMLToken", traffic={"blue": 100})
     token = playground.arm("POST", "onlineEndpoints/first/token")["accessToken"]
     header = {"Authorization": f"Bearer {token}"}
-    assert requests.post(urls["first"], json={}, headers=header, timeout=10).status_code == 200
-    assert requests.post(urls["second"], json={}, headers=header, timeout=10).status_code == 401
+    assert requests.post(urls["first"], json={}, headers=header, timeout=HANG_SECONDS).status_code == 200
+    assert requests.post(urls["second"], json={}, headers=header, timeout=HANG_SECONDS).status_code == 401
 
 
 def test_weights_split_requests_exactly_and_the_answer_says_who(playground: Playground, url: str) -> None:
@@ -91,7 +101,7 @@ def test_no_traffic_is_404(playground: Playground, url: str) -> None:
 
 
 def test_an_unknown_endpoint_is_404(playground: Playground) -> None:
-    answer = requests.post("https://nobody.eastus.inference.ml.azure.com/score", json={}, timeout=10)
+    answer = requests.post("https://nobody.eastus.inference.ml.azure.com/score", json={}, timeout=HANG_SECONDS)
     assert (answer.status_code, "nobody.eastus" in answer.json()["message"]) == (404, True)
 
 
