@@ -225,7 +225,9 @@ def test_a_key_of_ones_own_signs_and_only_its_public_key_is_believed(
     assert not (tmp_path / "build/signing").exists()
     assert "there is no throw-away key here" in deploy(model).failed(3)
     assert deploy(model, "--public-key", ours.with_suffix(".pub")).code == 0
-    assert "Key mismatch" in deploy(model, "--public-key", theirs.with_suffix(".pub")).failed(5)
+    said = deploy(model, "--public-key", theirs.with_suffix(".pub")).failed(5)
+    assert "Key mismatch" in said
+    assert "Name whoever signed it, with --public-key" in said
     assert "is no public key" in deploy(model, "--public-key", ours).failed(2)
     assert "public key 'gone.pub' does not exist" in deploy(model, "--public-key", "gone.pub").failed(2)
     monkeypatch.setenv("TUNESTACK_PUBLIC_KEY", str(ours.with_suffix(".pub")))

@@ -67,7 +67,10 @@ def check(root: Path, trust: Trust, model: str, *, production: bool) -> Checked:
         trust.check(inside, signature)
         found = _read(inside, model)
     except GateSaidNo as error:
-        raise GateSaidNo(f"the evidence of model '{model}' is broken: {error.problems[0]}") from error
+        raise GateSaidNo(
+            f"the evidence of model '{model}' is broken: {error.problems[0]}",
+            fix="Name whoever signed it, with --public-key or with --signer and --issuer; else find out who changed it",
+        ) from error
     if production and found.said.signer == THROW_AWAY:
         raise GateSaidNo(
             f"the evidence of model '{model}' was signed with a throw-away key, which no production stack believes",
