@@ -97,21 +97,23 @@ def test_evaluations_on_the_way_follow_from_the_strategy(parameters, evaluations
     assert of(phi(**parameters), rows=1000).evaluations == evaluations
 
 
-def test_hours_and_dollars_are_those_of_the_formula_written_out() -> None:
+@pytest.mark.parametrize(("size", "gpus", "peak"), [(A100, 1, 312e12), (A100, 2, 312e12), (CPU, 1, 4 * 0.08e12)])
+def test_hours_and_dollars_are_those_of_the_formula_written_out(size: str, gpus: int, peak: float) -> None:
     """1,000 rows of 196 to 204 tokens; adapters learn by 4 to 6 operations a weight and token, reading takes 2."""
-    found = of(phi(num_nodes_finetune=2), data=folder(1000, {"mean": 200.0}))
-    _, training, gate = found.parts
-    whole = 2 * 312e12 * 3600  # operations of both machines in an hour, at their peak
+    asked = phi(num_nodes_finetune=2, number_of_gpu_to_use_finetuning=gpus)
+    price = price_of_size(size)
+    assert price
+    _, training, gate = of(asked, machines(size), data=folder(1000, {"mean": 200.0})).parts
+    whole = 2 * gpus * peak * 3600  # operations of both machines in an hour, at their peak
     for end, (tokens, learning, use, around) in enumerate(((196, 4, 0.5, 0.3), (204, 6, 0.15, 1.2))):
         operations = PARAMETERS * tokens * (1000 * learning + 111 * 2)
         assert training.hours[end] == pytest.approx(around + operations / (use * whole))
-        assert training.dollars[end] == pytest.approx(training.hours[end] * 2 * 3.673)
-    asked = phi().evaluation
-    answers = asked.samples * asked.max_new_tokens
+        assert training.dollars[end] == pytest.approx(training.hours[end] * 2 * price.dollars)
+    answers = asked.evaluation.samples * asked.evaluation.max_new_tokens
     for end, (models, tokens, use, pace, around) in enumerate(((2, 196, 0.5, 40, 0.2), (3, 204, 0.15, 8, 0.8))):
-        read = PARAMETERS * (300 * tokens + 120 * 100) * 2 / (use * 312e12)
+        read = PARAMETERS * (300 * tokens + 120 * 100) * 2 / (use * peak)
         assert gate.hours[end] == pytest.approx(around + models * (read + answers / pace) / 3600)
-        assert gate.dollars[end] == pytest.approx(gate.hours[end] * 3.673)
+        assert gate.dollars[end] == pytest.approx(gate.hours[end] * price.dollars)
 
 
 def test_more_work_costs_more() -> None:
@@ -151,10 +153,18 @@ def test_a_model_of_unknown_size_has_no_range_and_all_that_is_missing_is_said() 
         assert part in said
 
 
-def test_a_machine_without_a_price_gives_no_range() -> None:
-    assert fine_tune_cost.of_recipe(phi(), Machines(A100, None, Figure(1, "hour", "x"))) == (
-        "the price of its machines is not known"
-    )
+@pytest.mark.parametrize(
+    ("size", "gpu", "cpu", "said"),
+    [
+        (A100, None, Figure(1, "hour", "x"), "the price of its machines is not known"),
+        (A100, Figure(1, "hour", "x"), None, "the price of its machines is not known"),
+        ("Standard_X", Figure(1, "hour", "x"), Figure(1, "hour", "x"), "how fast a machine of size 'Standard_X' is"),
+    ],
+)
+def test_a_machine_without_a_price_or_a_speed_gives_no_range(size, gpu, cpu, said) -> None:
+    found = fine_tune_cost.of_recipe(phi(), Machines(size, gpu, cpu))
+    assert isinstance(found, str)
+    assert found.startswith(said)
 
 
 def test_defaults_of_the_model_count_where_the_recipe_is_silent() -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,13 @@ def test_the_statement_is_one_of_in_toto_with_slsas_predicate(made: Path) -> Non
     assert depends["fine-tuning pipeline"]["uri"] == TAGS["component"]
     assert depends["the scripts"]["uri"] == f"git:commit:{TAGS['commit']}"
     assert all({"uri", "digest", "content"} & set(row) for row in definition["resolvedDependencies"])
+
+
+@pytest.mark.parametrize("commit", ["", "unknown"])
+def test_a_commit_that_nobody_knows_is_not_claimed(commit: str) -> None:
+    said = provenance.statement(replace(facts(), tags={**TAGS, "commit": commit}), MANIFEST, {})
+    depends = said["predicate"]["buildDefinition"]["resolvedDependencies"]
+    assert "the scripts" not in [row["annotations"]["what"] for row in depends]
 
 
 def change(name: str) -> Callable[[Path], object]:
