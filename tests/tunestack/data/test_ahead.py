@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.conftest import HANG_SECONDS
 from tunestack.data.ahead import ahead
 
 
@@ -15,7 +16,7 @@ def test_results_come_in_the_order_of_the_items_however_long_each_takes() -> Non
 
     def work(item: int) -> int:
         if item == 0:
-            assert second_is_done.wait(30)
+            assert second_is_done.wait(HANG_SECONDS)
         if item == 1:
             second_is_done.set()
         return item * item
