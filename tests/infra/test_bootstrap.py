@@ -304,7 +304,7 @@ class Acts:
         with requests.Session() as session:
             session.trust_env = False
             session.proxies, session.verify = {"https": found["HTTPS_PROXY"]}, found["REQUESTS_CA_BUNDLE"]
-            answer = session.request(method, url, headers=headers, data=b"{}", timeout=30)
+            answer = session.request(method, url, headers=headers, data=b"{}", timeout=HANG_SECONDS)
         return "" if answer.ok else answer.text
 
     def reads_state(self) -> str:

@@ -108,7 +108,7 @@ class Steps:
             headers["Authorization"] = f"Bearer {token}"
         sent = {"data": body} if isinstance(body, bytes) else {"json": body}
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self._session.request(method, url, headers=named, timeout=60, **sent)
+        return self._session.request(method, url, headers=named, timeout=HANG_SECONDS, **sent)
 
     def refusal(self, *arguments: Any, **more: Any) -> str:
         answer = self.call(*arguments, **more)
