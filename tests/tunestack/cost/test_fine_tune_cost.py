@@ -184,6 +184,21 @@ def test_evaluation_is_counted_and_grows_with_rows_and_answers() -> None:
     assert gate(samples=0)[0] < gate(samples=50)[0]
 
 
+@pytest.mark.parametrize(
+    ("optimization", "operations"),
+    [
+        ({}, "4 to 6"),  # nobody published whether the component checkpoints this type
+        ({"apply_deepspeed": "false"}, "4"),
+        ({"apply_lora": "false"}, "6 to 8"),
+        ({"apply_lora": "false", "apply_deepspeed": "false"}, "6 to 8"),
+    ],
+)
+def test_what_learns_and_what_is_computed_again_decides_the_operations(optimization, operations) -> None:
+    found = phi()
+    found = found.model_copy(update={"optimization": {**found.optimization, **optimization}})
+    assert f", {operations} operations per weight and token" in of(found).assumes
+
+
 def test_validation_while_training_costs_what_it_reads() -> None:
     never, each_epoch = phi(evaluation_strategy="disable"), phi()
     often = phi(evaluation_strategy="steps", eval_steps=100)
@@ -194,13 +209,15 @@ def test_validation_while_training_costs_what_it_reads() -> None:
 
 def test_zero_3_fetches_the_weights_and_says_so() -> None:
     def tuned(stage: int) -> Range:
-        found = phi(max_steps=500, per_device_train_batch_size=2)
+        work = {"max_steps": 500, "per_device_train_batch_size": 2}
+        found = phi(**work, number_of_gpu_to_use_finetuning=2, num_nodes_finetune=2)
         return of(found.model_copy(update={"optimization": {**found.optimization, "deepspeed_stage": stage}}))
 
     assert "ZeRO-3 fetching" in tuned(3).assumes
     assert "ZeRO-3" not in tuned(2).assumes
-    # All weights in 16 bit for each of 500 micro batches: twice at 25 GB/s, or thrice at 15 GB/s and nothing beside it.
-    once = 500 * 2 * PARAMETERS / 3600
+    # Each of two GPUs fetches half of the weights, in 16 bit, for each of 500 micro batches: twice at 25 GB/s, which
+    # hides the learning, or thrice at 15 GB/s beside it.
+    once = 500 * 2 * PARAMETERS / 2 / 3600
     assert tuned(3).parts[1].hours[0] == pytest.approx(0.3 + 2 * once / 25e9)
     assert tuned(3).hours[1] == pytest.approx(tuned(2).hours[1] + 3 * once / 15e9)
 

@@ -18,6 +18,7 @@ from tunestack.errors import EndedBadly, GateSaidNo, UsageError
 from tunestack.jobs import gate, job_name, trained_model
 from tunestack.jobs.gate import Verdict
 from tunestack.jobs.run_history import Run
+from tunestack.jobs.trained_model import TrainedModel
 from tunestack.models import registration
 from tunestack.models.registration import Judged, Registration
 
@@ -103,13 +104,15 @@ def test_no_tag_of_a_job_stands_for_what_was_measured(judge: Judge) -> None:
     assert (tags["forced_why"], tags["evidence"]) == ("for the board", "m-evidence:1")
 
 
-def planned(monkeypatch: pytest.MonkeyPatch, run: Run, name: str = "", **tags: str) -> Registration:
-    """The registration of job `j`, whose run is this; one that ended badly has no model."""
+def planned(
+    monkeypatch: pytest.MonkeyPatch, run: Run, name: str = "", rescued: TrainedModel | None = None, **tags: str
+) -> Registration:
+    """The registration of job `j`, whose run is this; `rescued` is the model of one that ended badly."""
     outputs = {"trained_model": {"uri": "azureml://datastores/d/paths/j"}}
     body = {"name": "j", "properties": {"tags": {**TAGS, **tags}, "outputs": outputs}}
     monkeypatch.setattr(registration, "RunHistory", lambda _: SimpleNamespace(run=lambda job: run))
     monkeypatch.setattr(job_name, "find", lambda history, job: job)
-    monkeypatch.setattr(trained_model, "find", lambda history, body: None)
+    monkeypatch.setattr(trained_model, "find", lambda history, body: rescued)
     monkeypatch.setattr(registration, "failure", lambda history, run: EndedBadly("it failed"))
     arm = SimpleNamespace(get=lambda *_: body)
     connection: Any = SimpleNamespace(arm=arm, workspace=SimpleNamespace(path="/w"))
@@ -128,6 +131,9 @@ def test_name_version_and_job_follow_from_the_job_and_from_no_tag_that_claims_an
     for status in ("Failed", "Canceled", "NotResponding"):
         with pytest.raises(EndedBadly, match="it failed"):
             planned(monkeypatch, replace(run, status=status))
+        rescued = TrainedModel("azureml://datastores/d/paths/trained/", datetime(2026, 11, 21, 9, tzinfo=UTC))
+        found = planned(monkeypatch, replace(run, status=status), rescued=rescued)
+        assert (found.version, found.path) == ("1795251600", rescued.uri), "since the training ended"
     for unfinished in (replace(run, status="Running"), replace(run, ended=None)):
         with pytest.raises(EndedBadly, match="has not finished"):
             planned(monkeypatch, unfinished)
