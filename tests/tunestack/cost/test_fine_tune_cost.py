@@ -65,6 +65,10 @@ def test_steps_per_epoch_are_those_of_the_tutorials_rows(gpus: int, steps: int) 
     assert found.steps == steps
 
 
+def test_a_recipe_that_names_no_number_of_gpus_takes_all_of_the_machine() -> None:
+    assert of(phi(), machines("Standard_NC48ads_A100_v4"), rows=1000, parameters={}).steps == 500
+
+
 @pytest.mark.parametrize(
     ("parameters", "steps", "rows"),
     [
@@ -72,6 +76,8 @@ def test_steps_per_epoch_are_those_of_the_tutorials_rows(gpus: int, steps: int) 
         ({"per_device_train_batch_size": 8}, 125, 1000),
         ({"gradient_accumulation_steps": 4}, 250, 1000),
         ({"gradient_accumulation_steps": 3, "num_train_epochs": 2}, 668, 2000),
+        ({"max_steps": 1}, 1, 1),
+        ({"max_steps": 0}, 1000, 1000),
         ({"max_steps": 10, "num_train_epochs": 3}, 10, 10),
         ({"max_steps": 10, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}, 10, 80),
         ({"num_nodes_finetune": 2}, 500, 1000),
