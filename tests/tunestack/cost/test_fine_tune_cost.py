@@ -77,7 +77,6 @@ def test_a_recipe_that_names_no_number_of_gpus_takes_all_of_the_machine() -> Non
         ({"gradient_accumulation_steps": 4}, 250, 1000),
         ({"gradient_accumulation_steps": 3, "num_train_epochs": 2}, 668, 2000),
         ({"max_steps": 1}, 1, 1),
-        ({"max_steps": 0}, 1000, 1000),
         ({"max_steps": 10, "num_train_epochs": 3}, 10, 10),
         ({"max_steps": 10, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}, 10, 80),
         ({"num_nodes_finetune": 2}, 500, 1000),
