@@ -33,6 +33,7 @@ from localcloud.serving.balance import Balance
 from localcloud.serving.fleet import Fleet
 from localcloud.serving.metrics import Dimensions, Metrics
 from localcloud.serving.settings import RequestSettings
+from localcloud.serving.upkeep import Upkeep
 from localcloud.store import Body
 
 log = logging.getLogger("localcloud.serving")
@@ -278,6 +279,9 @@ class Router:
 
     async def _send(self, call: Call) -> httpx.Response:
         worker = self._fleet.worker(call.key)
+        if worker is None:  # its files may still be laid out, as right after the start of this server
+            await self._cloud.part(Upkeep, lambda: Upkeep(self._cloud)).wait(call.key)
+            worker = self._fleet.worker(call.key)
         if worker is not None and not worker.healthy:
             # It is starting, for the first time or again; the request's timeout bounds the wait.
             await worker.settled.wait()

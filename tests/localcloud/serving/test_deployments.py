@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from localcloud import processes
 from localcloud.client import CallFailed
 from localcloud.server import Options
+from localcloud.serving import programs
 from localcloud.serving.upkeep import Upkeep
 from tests.conftest import HANG_SECONDS, serve
 from tests.localcloud.serving.playground import ECHO, WORKSPACE, Playground, in_flight, until
@@ -198,6 +200,26 @@ def test_a_request_waits_for_a_deployment_that_is_starting(playground: Playgroun
         until(lambda: in_flight(playground, "blue") == 1)
         (tmp_path / "go").write_text("go")
         assert answer.result().json() == "at last"
+
+
+def test_a_request_waits_for_a_deployment_whose_files_are_still_laid_out(
+    playground: Playground, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As right after the start of a server that serves its deployments again."""
+    asked, prepare = threading.Event(), programs.prepare
+
+    def late(*given: Any) -> Any:
+        assert asked.wait(HANG_SECONDS)
+        return prepare(*given)
+
+    monkeypatch.setattr(programs, "prepare", late)
+    body = playground.body(requestSettings={"requestTimeout": "PT180S"})
+    playground.arm("PUT", "onlineEndpoints/chat/deployments/blue", body)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(playground.score, url, deployment="blue")
+        until(lambda: in_flight(playground, "blue") == 1 or answer.done())
+        asked.set()
+        assert answer.result().json() == {"by": "blue"}
 
 
 def test_everything_is_served_again_after_kill_9(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
