@@ -23,7 +23,7 @@ def test_code_written_against_the_public_sdk_runs_unchanged(tmp_path: Path) -> N
         "AZUREML_RUN_POLLING_INTERVAL_MAX": "2",
     }
     # As on the page: a server in the background, then the two commands against it.
-    ready = "while ! localcloud env >/dev/null 2>&1; do :; done"
+    ready = "while kill -0 $server && ! localcloud env >/dev/null 2>&1; do :; done"
     commands = f"""
         localcloud up & server=$!
         {ready}
