@@ -171,9 +171,19 @@ def test_float32_weights_at_16_bit_have_copies_that_the_backward_pass_needs() ->
 def test_zero_3_moves_the_weights_and_adam_into_the_machines_memory() -> None:
     two, three = (gpu_memory.training(shape(PHI_4), replace(LORA, stage=stage), None) for stage in (2, 3))
     assert three.most < two.least
-    assert three.host_most - two.host_most == pytest.approx(27.3, abs=0.1)
+    weights = 2 * shape(PHI_4).parameters / 2**30
+    assert (three.host_least - two.host_least, three.host_most - two.host_most) == pytest.approx((weights, weights))
     apart = gpu_memory.training(shape(PHI_4), replace(LORA, stage=3, nodes=2), None)
     assert apart.host[0].most == pytest.approx(three.host[0].most / 2), "each machine keeps its part"
+
+
+@pytest.mark.parametrize(("stage", "precision", "each"), [(2, 16, 4), (3, 32, 8), (0, 16, 16), (0, 32, 16)])
+def test_adapters_take_their_bytes_and_offload_adam_to_the_machine(stage: int, precision: int, each: int) -> None:
+    few, many = (count / 2**30 for count in shape(PHI_4).adapters(8))
+    found = gpu_memory.training(shape(PHI_4), replace(LORA, stage=stage, precision=precision), None)
+    assert term(found, "LoRA") == pytest.approx((each * few, each * many))
+    adam = [(part.least, part.most) for part in found.host if part.name == "optimizer"]
+    assert adam == ([pytest.approx((12 * few, 12 * many))] if stage else [])
 
 
 def test_all_weights_trained_take_gradients_and_an_optimizer() -> None:
@@ -184,8 +194,11 @@ def test_all_weights_trained_take_gradients_and_an_optimizer() -> None:
     assert term(here, "optimizer")[0] == pytest.approx(2 * term(here, "weights")[0])
     assert small.most < here.most
     assert offloaded.host_most > 90
-    many = gpu_memory.training(shape(LLAMA), replace(whole, gpus=8), None)
-    assert term(many, "gradients")[1] == pytest.approx(term(offloaded, "gradients")[1] / 8)
+    weights = shape(LLAMA).parameters / 2**30
+    assert term(small, "optimizer") == pytest.approx((0, 0.5 * weights))
+    many = gpu_memory.training(shape(LLAMA), replace(whole, gpus=4, nodes=2), None)
+    assert term(many, "gradients") == pytest.approx((0, 2 * weights / 8))
+    assert [(part.least, part.most) for part in many.host] == [pytest.approx((12 * weights / 2, 16 * weights / 2))]
 
 
 @pytest.mark.parametrize("name", ["batch", "sequence"])
