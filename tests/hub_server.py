@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
@@ -45,9 +46,14 @@ class Hub:
 def serve():
     hub = Hub()
     lock = threading.Lock()
+    connections: list[socket.socket] = []
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def setup(self):
+            super().setup()
+            connections.append(self.connection)
 
         def log_message(self, *_):
             pass
@@ -141,4 +147,8 @@ def serve():
     finally:
         server.shutdown()
         server.server_close()
+        # Clients keep theirs, and a later hub may get this one's port: it must not be answered for by this one.
+        for connection in connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         thread.join()
