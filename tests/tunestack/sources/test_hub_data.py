@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import random
+import threading
 
 import pyarrow
 import pytest
@@ -327,14 +328,15 @@ def test_a_file_that_is_not_the_one_that_was_listed_is_an_error(served, big, mon
 def test_a_disk_that_is_full_in_the_middle_keeps_what_came_and_goes_on_later(served, big, monkeypatch):
     """As the system does it: it writes what there is room for and says how much that was, then refuses."""
     served.add(NAME, big, card=CARD)
-    write, left = os.pwrite, [2_000_000]
+    write, left, alone = os.pwrite, [2_000_000], threading.Lock()
 
     def full(file, content, at):
-        if not left[0]:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        written = write(file, bytes(content)[: left[0]], at)
-        left[0] -= written
-        return written
+        with alone:  # several ranges come at once
+            if not left[0]:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            written = write(file, bytes(content)[: left[0]], at)
+            left[0] -= written
+            return written
 
     monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(CloudError, match=r"cannot be written: No space left on device.*run this again"):
