@@ -215,7 +215,8 @@ def test_a_run_is_trained_and_gated_once_and_found_again(
     stricter = submit("--set", "evaluation.min_gain=0.9")
     assert (stricter.code, stricter.out.strip()) == (5, name)
     assert "is of another gate: min_gain 0.02 in place of 0.9" in stricter.err
-    assert f"scripts/submit_finetune.py --evaluate {name} --recipe" in stricter.err
+    line = f"scripts/submit_finetune.py --evaluate {name} --recipe {recipe} --set evaluation.min_gain=0.9"
+    assert line in stricter.err
 
     # Words beside the step buy nothing and change no verdict; its code buys no training, and is another gate.
     step = pipelines / "evaluate"

@@ -23,9 +23,12 @@ _FIGURES = {
 }
 
 
-def parse(content: bytes, what: str) -> dict[str, Any]:
-    """The figures in a `metrics.json`, checked as far as a decision or a page rests on them. UsageError otherwise."""
-    again = "Evaluate the job anew with: scripts/submit_finetune.py --evaluate JOB"
+def parse(content: bytes, what: str, job: str) -> dict[str, Any]:
+    """The figures in a `metrics.json`, checked as far as a decision or a page rests on them. UsageError otherwise.
+
+    `job` is the one whose model they are of.
+    """
+    again = f"Evaluate it anew with: scripts/submit_finetune.py --evaluate {job} --again"
     try:
         found = json.loads(content, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:

@@ -104,16 +104,16 @@ def read(connection: Connection, job: str) -> Verdict:
         raise UsageError(
             f"job '{job}' has no evaluation of its model"
             + (f": its output '{OUTPUT}' has no file '{METRICS}'" if where else ""),
-            fix=f"Evaluate it with: scripts/submit_finetune.py --evaluate {job}",
+            fix=f"Evaluate it with: scripts/submit_finetune.py --evaluate {job}" + (" --again" if where else ""),
         )
-    metrics = parse(content, f"'{METRICS}' of job '{source['name']}'")
+    metrics = parse(content, f"'{METRICS}' of job '{source['name']}'", job)
     found = (metrics.get("test") or {}).get("sha256")
     wanted = tags.get("test_hash")
     if not wanted or found != wanted:
         raise UsageError(
             f"the evaluation of job '{source['name']}' was made on test rows with the hash '{found}', and job '{job}' "
             + (f"has those with '{wanted}'" if wanted else "names no test rows in a tag 'test_hash'"),
-            fix=f"Evaluate it anew with: scripts/submit_finetune.py --evaluate {job}",
+            fix=f"Evaluate it anew with: scripts/submit_finetune.py --evaluate {job} --again",
         )
     return Verdict(
         metrics["verdict"] == PASSED,
@@ -144,7 +144,7 @@ def later(connection: Connection, job: str, tags: Mapping[str, str]) -> dict[str
                 f"'{tags.get(name, '')}'"
                 for name in differing
             ),
-            fix=f"Evaluate it anew with: scripts/submit_finetune.py --evaluate {job}",
+            fix=f"Evaluate it anew with: scripts/submit_finetune.py --evaluate {job} --again",
         )
     return newest
 

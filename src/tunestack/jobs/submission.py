@@ -81,7 +81,12 @@ def shown(result: cli.Result, options: argparse.Namespace) -> str:
 
 
 def require(
-    connection: Connection, verdict: gate.Verdict, wanted: Recipe, step: Path, recipe_file: Path | None, text: str
+    connection: Connection,
+    verdict: gate.Verdict,
+    wanted: Recipe,
+    step: Path,
+    options: argparse.Namespace,
+    text: str,
 ) -> None:
     """GateSaidNo unless the verdict is a pass, of the gate that the recipe asks for now. `text` goes to stdout."""
     key = _gate_of(RunHistory(connection).job(verdict.job) or {})
@@ -89,8 +94,7 @@ def require(
     if differing:
         raise GateSaidNo(
             f"the verdict '{verdict.word}' on job '{verdict.evaluated}' is of another gate: {'; '.join(differing)}",
-            fix=f"Gate it anew, without training again: scripts/submit_finetune.py --evaluate {verdict.evaluated} "
-            f"--recipe {recipe_file or 'FILE'}",
+            fix=f"Gate it anew, without training again: {_gate_command(verdict.evaluated, options)}",
             shown=text,
         )
     verdict.require(shown=text)
@@ -140,10 +144,18 @@ def _new(
 
 def _preflight_command(options: argparse.Namespace) -> str:
     """The line that shows every check of this submission."""
-    words = ["scripts/preflight.py", "--recipe", str(options.recipe), "--data", str(options.data)]
-    words += [word for setting in options.settings for word in ("--set", setting)]
-    words += ["--deployment", str(options.deployment)] if options.deployment else []
+    words = ["scripts/preflight.py", *cli.words(options, "recipe", "data", "deployment"), *_settings(options)]
     return shlex.join([*words, *cli.workspace_words(options)])
+
+
+def _gate_command(job: str, options: argparse.Namespace) -> str:
+    """The line that gates a job's model as the recipe asks for now."""
+    words = ["scripts/submit_finetune.py", "--evaluate", job, *cli.words(options, "recipe"), *_settings(options)]
+    return shlex.join([*words, *cli.workspace_words(options)])
+
+
+def _settings(options: argparse.Namespace) -> list[str]:
+    return [word for setting in options.settings for word in ("--set", setting)]
 
 
 def _known(
@@ -168,7 +180,7 @@ def _known(
     if options.no_wait or options.dry_run:
         return cli.Result(name, {"job": name, "status": status})
     result, verdict = watched(connection, history, name, options)
-    require(connection, verdict, found, places.step, options.recipe, shown(result, options))
+    require(connection, verdict, found, places.step, options, shown(result, options))
     return result
 
 
@@ -189,8 +201,7 @@ def _ended_badly(
     if evaluation is None:
         cli.note(
             f"job '{name}' ran this very training, which completed before the job ended as {status}; its model is "
-            f"gated, and nothing trained again, by: scripts/submit_finetune.py --evaluate {name} "
-            f"--recipe {options.recipe}"
+            f"gated, and nothing trained again, by: {_gate_command(name, options)}"
         )
         raise failure(history, history.run(name))
     cli.note(f"job '{name}' ran this very training, and job '{evaluation['name']}' has gated its model")
@@ -199,5 +210,5 @@ def _ended_badly(
     verdict = gate.read(connection, name)
     cli.note(verdict.sentence)
     result = cli.Result(name, {"job": name, "status": status, "gate": verdict.record})
-    require(connection, verdict, found, places.step, options.recipe, shown(result, options))
+    require(connection, verdict, found, places.step, options, shown(result, options))
     return result

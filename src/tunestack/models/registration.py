@@ -267,7 +267,7 @@ def _manifest(verdict: Verdict | None, model: Folder, job: str, there: Mapping[s
     if problems:
         raise UsageError(
             *(f"job '{verdict.job}' evaluated another model than job '{job}' has now: {text}" for text in problems),
-            fix=f"Evaluate it anew with: scripts/submit_finetune.py --evaluate {job}",
+            fix=f"Evaluate it anew with: scripts/submit_finetune.py --evaluate {job} --again",
         )
     return found
 

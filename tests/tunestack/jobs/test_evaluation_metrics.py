@@ -16,12 +16,12 @@ NO = replace(FineTune(), gain=(0.05, -0.01, 0.1)).metrics
 
 
 def read(**changes: object):
-    return evaluation_metrics.parse(json.dumps({**PASSED, **changes}).encode(), "'m'")
+    return evaluation_metrics.parse(json.dumps({**PASSED, **changes}).encode(), "'m'", "j")
 
 
 def test_figures_that_carry_their_verdict_are_taken() -> None:
-    assert evaluation_metrics.parse(json.dumps(PASSED).encode(), "'m'") == PASSED
-    assert evaluation_metrics.parse(json.dumps(NO).encode(), "'m'") == NO
+    assert evaluation_metrics.parse(json.dumps(PASSED).encode(), "'m'", "j") == PASSED
+    assert evaluation_metrics.parse(json.dumps(NO).encode(), "'m'", "j") == NO
     assert read(reasons=["The gain is at least 0.1 nats."])["verdict"] == "passed"
     assert read(gain={**PASSED["gain"], "clusters": PASSED["gate"]["min_clusters"]})["verdict"] == "passed"
 
@@ -70,7 +70,7 @@ def test_figures_of_another_form_are_refused_whatever_the_verdict(changes, said,
 def test_what_is_no_number_carries_nothing(figure: str) -> None:
     content = json.dumps(PASSED).replace('"lower": 0.1', f'"lower": {figure}')
     with pytest.raises(UsageError, match="no number"):
-        evaluation_metrics.parse(content.encode(), "'m'")
+        evaluation_metrics.parse(content.encode(), "'m'", "j")
 
 
 @pytest.mark.parametrize(
@@ -78,10 +78,10 @@ def test_what_is_no_number_carries_nothing(figure: str) -> None:
 )
 def test_what_is_no_object_is_refused(content) -> None:
     with pytest.raises(UsageError, match="'m' is not"):
-        evaluation_metrics.parse(content, "'m'")
+        evaluation_metrics.parse(content, "'m'", "j")
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
     with pytest.raises(UsageError) as caught:
-        evaluation_metrics.parse(b'{"schema": 3, "verdict": "yes"}', "'m'")
+        evaluation_metrics.parse(b'{"schema": 3, "verdict": "yes"}', "'m'", "j")
     assert len(caught.value.problems) == 2
