@@ -18,7 +18,7 @@ from tests.tunestack.preflight import preflight_subjects as at
 from tests.tunestack.preflight.preflight_subjects import A100, WS, Case, offline, online, refused, serving
 from tunestack import azure_facts
 from tunestack.deployments.deployment_settings import Autoscale
-from tunestack.errors import GateSaidNo, UsageError
+from tunestack.errors import CloudError, GateSaidNo, UsageError
 from tunestack.preflight import preflight
 from tunestack.preflight.preflight import Finding, Report
 from tunestack.preflight.preflight_subject import Subject
@@ -106,6 +106,27 @@ def deployed(size: str, count: int) -> Subject:
     return online({at.SERVED: {"value": [body]}, at.USAGES: usages})
 
 
+def on_nodes(cores: int) -> Subject:
+    """Two machines that train together, fed by one, and what the stack says that Azure grants."""
+    return offline("phi-4-ultrachat", "training.num_nodes_finetune=2", gpuNodes=2, gpuQuota=cores)
+
+
+def for_weeks(priority: str) -> Subject:
+    """A run of 9 days, or of 13 where parts of it may run again."""
+    found = offline("phi-4-ultrachat", "training.num_train_epochs=20")
+    return online({f"{WS}/computes/gpu": at.cluster(A100, priority=priority)}, found)
+
+
+def broken() -> CloudError:
+    """What says nothing of quota, and of rights neither."""
+    return CloudError("GET failed with 500: out of order", fix="Run it again", status=500)
+
+
+def newer_than_the_table() -> Subject:
+    sizes = {"value": [{"name": "Standard_New", "family": "newFamily", "vCPUs": 8, "gpus": 1}]}
+    return online({at.SIZES: sizes, f"{WS}/computes/gpu": at.cluster("Standard_New")})
+
+
 CLOSED = {"type": "Location", "reasonCode": "NotAvailableForSubscription"}
 CASES = (
     Case("table-age", "ok", lambda: later(0)),
@@ -134,6 +155,8 @@ CASES = (
     Case("training-size", "ok", offline),
     Case("training-size", "error", lambda: offline(gpuSize="Standard_NC24rs_v3"), "retired by Azure on 2025-09-30"),
     Case("training-size", "error", lambda: on(date(2026, 1, 1), "Standard_NV12s_v3"), "a visualisation GPU"),
+    Case("training-size", "warning", newer_than_the_table, "when it retires is not in the table"),
+    Case("training-size", "unknown", lambda: offline(gpuSize="Standard_New"), "is not in the table"),
     Case("training-size", "warning", lambda: on(date(2028, 3, 1), "Standard_DS3_v2"), "retires in 61 days"),
     Case("training-size", "warning", lambda: on(date(2028, 2, 1), "Standard_DS3_v2"), "retires in 90 days"),
     Case("training-size", "ok", lambda: on(date(2028, 1, 31), "Standard_DS3_v2"), "it retires on 2028-05-01"),
@@ -189,6 +212,8 @@ CASES = (
     Case("training-quota", "ok", lambda: offline(gpuQuota=48), "gpuQuota is 48"),
     Case("training-quota", "error", lambda: offline(gpuQuota=20), "gpuQuota is 20"),
     Case("training-quota", "error", lambda: offline("phi-4-ultrachat", "training.num_nodes_finetune=2"), "for ever"),
+    Case("training-quota", "ok", lambda: on_nodes(48), "48 cores of 'StandardNCADSA100v4Family' and 4 cores of"),
+    Case("training-quota", "error", lambda: on_nodes(47), "gpuQuota is 47"),
     Case(
         "training-quota",
         "error",
@@ -200,6 +225,8 @@ CASES = (
     Case("training-quota", "unknown", lambda: online({at.USAGES: refused()}), "may not be read by you"),
     Case("training-quota", "warning", lambda: online({at.USAGES: refused()}, offline(gpuQuota=48)), "may not be read"),
     Case("training-quota", "error", lambda: online({at.USAGES: refused()}, offline(gpuQuota=20)), "gpuQuota is 20"),
+    Case("training-quota", "unknown", lambda: online({at.USAGES: broken()}, offline(gpuQuota=48)), "out of order"),
+    Case("training-quota", "error", lambda: online({at.USAGES: {"value": []}}), "has no quota of the family"),
     Case("serving-quota", "ok", online, "blue plus green"),
     Case("serving-quota", "error", lambda: granted(0, 24), "it takes 48 of"),
     Case("serving-quota", "error", lambda: online(None, on_cpus(50)), "ceil(1.2 x 50) x 4 = 240"),
@@ -215,7 +242,15 @@ CASES = (
     Case("limits", "error", lambda: online({at.DEPLOYMENTS: {"value": [{"location": "East US"}] * 499}}), "501"),
     Case("limits", "error", lambda: online({at.SERVED: {"value": [{"properties": {}}] * 19}}), "21 deployments of the"),
     Case("limits", "error", lambda: serving(offline(maxInstances=1), count=2), "maxInstances is 1"),
+    Case("limits", "error", lambda: serving(offline(maxInstances=0), count=51), "Azure gives at most 50"),
+    Case("limits", "not asked", lambda: serving(offline(maxInstances=50), count=50)),
     Case("limits", "error", lambda: offline(gpuNodes=101), "gpuNodes is 101"),
+    Case("limits", "not asked", lambda: offline(gpuNodes=100)),
+    Case("limits", "ok", lambda: online({at.ENDPOINTS: {"value": [{"location": "eastus"}] * 100}}), "100 of 100"),
+    Case("limits", "ok", lambda: online({at.DEPLOYMENTS: {"value": [{"location": "East US"}] * 498}}), "498 of 500"),
+    Case("limits", "ok", lambda: online({at.SERVED: {"value": [{"properties": {}}] * 18}})),
+    Case("limits", "ok", lambda: for_weeks("Dedicated")),
+    Case("limits", "error", lambda: for_weeks("LowPriority"), "up to 13 days, and Azure stops a job after 7"),
     Case("limits", "error", lambda: offline("phi-4-ultrachat", "training.num_train_epochs=200"), "days"),
     Case("limits", "warning", lambda: online({at.ENDPOINTS: refused()}), "may not be counted"),
     Case("roles", "ok", online, "submit the job"),
