@@ -26,7 +26,12 @@ def run(raw):
 def served(_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stack:
     """The endpoint `test-chat` with `blue` and `green`, which answer in the two shapes, and `broken`, which fails."""
     from azure.ai.ml import MLClient
-    from azure.ai.ml.entities import CodeConfiguration, Environment, ManagedOnlineDeployment
+    from azure.ai.ml.entities import (
+        CodeConfiguration,
+        Environment,
+        ManagedOnlineDeployment,
+        OnlineRequestSettings,
+    )
     from azure.identity import DefaultAzureCredential
 
     shapes = {"blue": '{"output": "blue says " + text}', "green": '[{"0": "green says " + text}]', "broken": "None"}
@@ -46,6 +51,7 @@ def served(_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stack:
                 environment=Environment(image="mcr.microsoft.com/azureml/minimal"),
                 instance_type="Standard_DS3_v2",
                 instance_count=1,
+                request_settings=OnlineRequestSettings(request_timeout_ms=90_000),  # Azure's 5 s are for fast machines
             )
             pollers.append(client.online_deployments.begin_create_or_update(deployment))
         for poller in pollers:
