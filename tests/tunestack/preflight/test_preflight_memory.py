@@ -9,7 +9,9 @@ import pytest
 
 from tests.tunestack.preflight.preflight_subjects import SIZES as OFFERED
 from tests.tunestack.preflight.preflight_subjects import WS, Case, cluster, offline, online, serving
-from tunestack.preflight import cost_checks, preflight
+from tunestack.azure_facts import Gpu
+from tunestack.cost.gpu_memory import Estimate, Term
+from tunestack.preflight import cost_checks, memory_checks, preflight
 from tunestack.preflight.preflight_subject import Subject
 
 A10, A100_40, T4, V100 = (
@@ -136,6 +138,36 @@ def test_a_check_says(case: Case) -> None:
     assert said.verdict == case.verdict, said
     assert case.says in f"{said.reason} {said.fix}", said
     assert said.verdict == "ok" or said.fix, "whoever is stopped must read what to do"
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "verdict", "says"),
+    [
+        (0.5, 0.949, "ok", "fits: "),
+        (0.5, 0.951, "warning", "fits tightly: "),
+        (0.5, 1.0, "warning", "fits tightly: "),
+        (0.5, 1.001, "warning", "may not fit: "),
+        (1.0, 1.2, "warning", "may not fit: "),
+        (1.001, 1.2, "error", "does not fit: "),
+    ],
+)
+def test_what_may_not_fit_and_what_fits_with_less_than_5_percent_to_spare_is_a_warning(
+    least: float, most: float, verdict: str, says: str
+) -> None:
+    gpu = Gpu("one", 80, 8.0, 312)
+    found = Estimate((Term("weights", least * gpu.usable, most * gpu.usable, "all"),))
+    said = memory_checks._against("training-memory", found, gpu, "size", "Take a larger one")
+    assert (said.verdict, said.reason.startswith(says)) == (verdict, True), said
+
+
+def test_the_gate_on_a_machine_without_a_gpu_holds_its_answers_beside_the_model() -> None:
+    subject = offline(SMALL, "compute.evaluate=cpu", "evaluation.samples=8", "evaluation.max_new_tokens=100")
+    checks = {one.name: one for one in preflight.checks()}
+    shape, run = subject.planned.shape, subject.planned.training
+    assert shape
+    assert run
+    cache = shape.kv_bytes(4) * 8 * (run.sequence + 100) / 2**30
+    assert f" + KV cache {cache:.1f} + " in preflight.asked(checks["evaluation-memory"], subject).reason
 
 
 def test_a_shorter_context_makes_room_in_serving() -> None:
