@@ -20,6 +20,8 @@ from pathlib import Path
 from localcloud import client, principals
 from localcloud.assertions import GITHUB
 
+STOP_SECONDS = 120.0
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
@@ -179,8 +181,17 @@ def _run(arguments: argparse.Namespace, state: Path) -> int:
         return _wait(command)
     finally:
         if started:
-            started.terminate()
-            started.wait(timeout=30)
+            _end(started)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """Let the server stop what it runs; one that does not is killed, and its children end with it."""
+    server.terminate()
+    try:
+        server.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
 
 
 def _wait(command: subprocess.Popen[bytes]) -> int:

@@ -55,6 +55,18 @@ def test_ctrl_c_before_mlflow_answers_ends_the_server_without_a_traceback(state:
         assert [line for line in server.stderr if "MLflow answers" not in line] == []  # it may be quicker than this
 
 
+def test_a_server_that_does_not_stop_is_killed_and_the_commands_status_passed_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(__main__, "STOP_SECONDS", 0.1)
+    deaf = ["bash", "-c", "trap '' TERM; echo deaf; read"]
+    with subprocess.Popen(deaf, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdout
+        assert server.stdout.readline() == b"deaf\n"
+        __main__._end(server)
+        assert server.returncode == -signal.SIGKILL
+
+
 def test_a_command_that_does_not_exist_is_named(state: Path) -> None:
     done = run("run", "--", "no-such-command")
     assert done.returncode == 127
