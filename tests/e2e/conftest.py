@@ -100,7 +100,7 @@ class Story:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=HANG_SECONDS,
+            timeout=3 * HANG_SECONDS,  # a line may be a whole fine-tune
         )
         assert done.returncode == status, f"$ {line}\n{done.stdout[-4000:]}\n{done.stderr[-6000:]}"
         assert "Traceback" not in done.stderr

@@ -33,7 +33,7 @@ def test_code_written_against_the_public_sdk_runs_unchanged(tmp_path: Path) -> N
         exit $status
     """
     done = subprocess.run(
-        ["bash", "-c", commands], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=HANG_SECONDS
+        ["bash", "-c", commands], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=3 * HANG_SECONDS
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     for expected in (

@@ -64,7 +64,7 @@ class Organisation:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=HANG_SECONDS,
+            timeout=3 * HANG_SECONDS,  # a line may be a whole fine-tune
         )
         print(f"{time.monotonic() - began:6.1f} s  {line[:90]}", file=sys.stderr)
         assert done.returncode == status, f"$ {line}\n{done.stdout[-4000:]}\n{done.stderr[-6000:]}"
