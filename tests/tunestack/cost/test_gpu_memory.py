@@ -67,6 +67,25 @@ def test_a_llama_shares_all_gpus_of_its_machine_unless_told_otherwise() -> None:
     assert serving_memory.serving(shape(LLAMA), 4, {"TENSOR_PARALLEL": "2"}).ways == 2
 
 
+@pytest.mark.parametrize(
+    ("told", "least", "most", "cache"),
+    [
+        ({}, 2, 2, 2),
+        ({"DTYPE": "float32"}, 4, 4, 4),
+        ({"DTYPE": "half"}, 2, 2, 2),
+        ({"QUANTIZATION": "fp8"}, 0.5, 2, 2),
+    ],
+)
+def test_what_a_deployment_is_told_decides_the_bytes_of_weights_and_cache(told, least, most, cache) -> None:
+    own = shape(PHI_4)
+    for gpus in (1, 2):
+        found = serving_memory.serving(own, gpus, {**told, "TENSOR_PARALLEL": str(gpus), "MAX_MODEL_LEN": "1000"})
+        weights = own.parameters / 2**30 / gpus
+        assert term(found.estimate, "weights") == pytest.approx((least * weights, most * weights))
+        assert term(found.estimate, "KV cache")[1] == pytest.approx(own.kv_bytes(cache) * 1000 / 2**30 / gpus)
+        assert ("over 2 GPUs" in found.estimate.formula) == (gpus == 2)
+
+
 # The table of 7.3: what fits where, with LoRA at 4,096 tokens, and contexts in the KV cache when served.
 @pytest.mark.parametrize(
     ("name", "card", "stage", "kind", "verdict"),
