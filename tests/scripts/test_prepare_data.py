@@ -47,18 +47,6 @@ def test_a_recipes_data_becomes_a_folder_of_four_splits(script: Script, tmp_path
     assert "as it was" in again.err
 
 
-def test_without_the_package_for_tokenizers_tokens_are_estimated_and_a_named_one_is_refused(
-    script: Script, tmp_path, monkeypatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "tokenizers", None)
-    monkeypatch.setattr("tunestack.data.tokenizer_source._fetch", lambda *_: None)
-    ended = script("prepare_data", "--recipe", RECIPE, "--output", tmp_path / "data")
-    assert ended.code == 0, ended.err
-    assert "tokens are estimated: the package 'tokenizers' is not installed" in ended.err
-    named = script("prepare_data", "--recipe", RECIPE, "--output", tmp_path / "other", "--tokenizer", tmp_path)
-    assert "the package 'tokenizers' is not installed. Install it with: make setup" in named.failed(2)
-
-
 def test_percent_takes_a_part(script: Script, tmp_path) -> None:
     arguments = ("prepare_data", "--source", "package:chatterbot-corpus", "--output", tmp_path / "data", "--json")
     read = [json.loads(script(*arguments, "--percent", percent).out)["card"]["read"] for percent in (100, 50)]

@@ -52,10 +52,8 @@ class ChatTokenizer:
     """`name` says which it is, `limit` how many tokens a row may have before it is cut."""
 
     def __init__(self, folder: Path, name: str = "", config: Mapping[str, Any] | None = None, limit: int = -1) -> None:
-        try:
-            from tokenizers import Tokenizer
-        except ModuleNotFoundError as error:  # it comes with the local cloud's packages, which a workflow leaves out
-            raise UsageError("the package 'tokenizers' is not installed", fix="Install it with: make setup") from error
+        from tokenizers import Tokenizer
+
         place = next((folder / part for part in PLACES if (folder / part / "tokenizer.json").is_file()), None)
         if place is None:
             raise UsageError(
