@@ -5,7 +5,7 @@ from __future__ import annotations
 from tunestack.cost.fine_tune_cost import Range
 from tunestack.preflight import cost_checks
 from tunestack.preflight.preflight_planned import SCRIPT, Planned
-from tunestack.preflight.preflight_subject import Finding, Subject
+from tunestack.preflight.preflight_subject import Finding, Subject, no_machines
 
 QUOTAS = "Azure's page on quotas of 2026-01-27"
 COST = "See run-cost"
@@ -133,7 +133,7 @@ def interruption(subject: Subject) -> Finding:
     """A step that Azure stops is run again, from the start unless it may resume."""
     check, planned, machines = "interruption", subject.planned, subject.training
     if machines is None:
-        return Finding(check, "unknown", "no dial and no cluster says which machines train", fix="Name it with --stack")
+        return no_machines(check)
     if machines.is_low_priority and not planned.is_on("resume_from_checkpoint"):
         said = "low priority, and resume_from_checkpoint is off: a step that is stopped begins anew, and is paid twice"
         return Finding(check, "warning", said, SCRIPT, "Say --set training.resume_from_checkpoint=true")

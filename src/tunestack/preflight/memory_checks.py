@@ -9,7 +9,7 @@ from tunestack import azure_facts
 from tunestack.azure_facts import Gpu
 from tunestack.cost import gpu_memory, serving_memory
 from tunestack.cost.gpu_memory import Estimate, span
-from tunestack.preflight.preflight_subject import Finding, Subject
+from tunestack.preflight.preflight_subject import Finding, Subject, no_machines, no_settings
 from tunestack.recipes.architecture import Architecture
 
 SOURCE = "formula of docs/gpu-memory.md; GPU memory of azure_facts.yml"
@@ -40,7 +40,7 @@ def training(subject: Subject) -> Finding:
     check = "training-memory"
     planned, machines = subject.planned, subject.training
     if machines is None:
-        return Finding(check, "unknown", "no dial and no cluster says which machines train", fix="Name it with --stack")
+        return no_machines(check)
     if planned.shape is None:
         return _unknown_shape(check, subject)
     if planned.training is None:
@@ -85,8 +85,7 @@ def serving(subject: Subject) -> Finding:
     check = "serving-memory"
     planned, settings = subject.planned, subject.deployment
     if settings is None:
-        said = "there are no deployment settings for this base model"
-        return Finding(check, "unknown", said, fix="Name them with --deployment")
+        return no_settings(check)
     if planned.shape is None:
         return _unknown_shape(check, subject)
     size = settings.instance_type
@@ -116,7 +115,7 @@ def evaluation(subject: Subject) -> Finding:
     check, planned = "evaluation-memory", subject.planned
     machines = subject.machines(subject.recipe.compute.evaluate)
     if machines is None:
-        return Finding(check, "unknown", "no dial and no cluster says which machines evaluate", fix="Use --stack NAME")
+        return no_machines(check, "evaluate")
     if planned.shape is None:
         return _unknown_shape(check, subject)
     asked = subject.recipe.evaluation

@@ -7,7 +7,7 @@ from typing import Any
 
 from tunestack import azure_facts
 from tunestack.azure_facts import AllowList, Purpose
-from tunestack.preflight.preflight_subject import Finding, Subject
+from tunestack.preflight.preflight_subject import Finding, Subject, no_machines, no_settings
 from tunestack.registry_id import HubId
 
 OLDEST_DAYS = 90
@@ -73,7 +73,7 @@ def training_allow_list(subject: Subject) -> Finding:
     """The fine-tuning size against the model's list, which names retired sizes as well."""
     machines = subject.training
     if machines is None:
-        return _no_size("training-allow-list", "no dial and no cluster says which machines train")
+        return no_machines("training-allow-list")
     return _listed("training-allow-list", subject, machines.size, "finetune")
 
 
@@ -81,12 +81,8 @@ def serving_allow_list(subject: Subject) -> Finding:
     """The deployment's size against the model's list, which names retired sizes as well."""
     machines = subject.serving
     if machines is None:
-        return _no_size("serving-allow-list", "there are no deployment settings for this base model")
+        return no_settings("serving-allow-list")
     return _listed("serving-allow-list", subject, machines.size, "inference")
-
-
-def _no_size(check: str, reason: str) -> Finding:
-    return Finding(check, "unknown", reason, fix="Name the settings with --deployment, the stack with --stack")
 
 
 def _listed(check: str, subject: Subject, size: str, purpose: Purpose) -> Finding:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from tunestack.cost import gpu_memory
 from tunestack.preflight.preflight_planned import SCRIPT, Planned
-from tunestack.preflight.preflight_subject import Finding, Subject
+from tunestack.preflight.preflight_subject import Finding, Subject, no_machines
 
 
 def precision(subject: Subject) -> Finding:
@@ -114,7 +114,7 @@ def processes(subject: Subject) -> Finding:
     check, planned = "gpus", subject.planned
     machines = subject.training
     if machines is None:
-        return Finding(check, "unknown", "no dial and no cluster says which machines train", fix="Name it with --stack")
+        return no_machines(check)
     there = planned.gpus_of(machines.size)
     nodes = int(planned.number("num_nodes_finetune", 1))
     asked = planned.gpus

@@ -45,6 +45,18 @@ class Finding:
         return {name: getattr(self, name) for name in ("check", "verdict", "reason", "source", "fix")}
 
 
+def no_machines(check: str, what: str = "train") -> Finding:
+    """Unknown for want of a cluster and of a dial; it only follows where the clusters themselves are at fault."""
+    said = f"no dial and no cluster says which machines {what}"
+    return Finding(check, "unknown", said, fix="Name the stack with --stack, or bring it up", after="clusters")
+
+
+def no_settings(check: str) -> Finding:
+    """Unknown for want of deployment settings."""
+    said = "there are no deployment settings for this base model"
+    return Finding(check, "unknown", said, fix="Name them with --deployment")
+
+
 @dataclass(frozen=True)
 class Machines:
     """Machines of one size that run together: a cluster at its largest, or a deployment at its largest."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 from tunestack import azure_facts
 from tunestack.cost import quota
 from tunestack.errors import CloudError
-from tunestack.preflight.preflight_subject import Finding, Machines, Subject
+from tunestack.preflight.preflight_subject import Finding, Machines, Subject, no_machines, no_settings
 
 _LIVE = "usages of the region, asked now"
 _REQUEST = "Ask Azure for more cores (portal, Quotas, Machine Learning), or take a smaller size"
@@ -26,8 +26,7 @@ def training_quota(subject: Subject) -> Finding:
     machines = {one: subject.machines(one) for one in subject.roles}
     missing = [one for one, found in machines.items() if found is None]
     if missing:
-        said = f"no dial and no cluster says which machines play the role '{missing[0]}'"
-        return Finding(check, "unknown", said, fix="Name the stack with --stack, or bring it up")
+        return no_machines(check, f"play the role '{missing[0]}'")
     wanted = {one: (found, nodes if one == role else 1) for one, found in machines.items() if found}
     tuning = wanted[role][0]
     if nodes > tuning.count:
@@ -47,9 +46,7 @@ def serving_quota(subject: Subject) -> Finding:
     """Cores of blue plus green, each with Azure's reserve, beside what others use already."""
     check, machines = "serving-quota", subject.serving
     if machines is None:
-        return Finding(
-            check, "unknown", "there are no deployment settings for this base model", fix="Name some with --deployment"
-        )
+        return no_settings(check)
     family, cores = _family(subject, machines)
     if not cores:
         return _no_cores(check, machines.size, "serving-size")

@@ -9,32 +9,31 @@ from typing import Any
 from tunestack import azure_facts
 from tunestack.preflight.models_checks import SOON, TABLE
 from tunestack.preflight.preflight_live import Live
-from tunestack.preflight.preflight_subject import Finding, Machines, Subject
+from tunestack.preflight.preflight_subject import Finding, Machines, Subject, no_machines, no_settings
 
-_NO_TRAINING = "no dial and no cluster says which machines train"
+_Missing = Callable[[str], Finding]
 _WORST = ("error", "unknown", "warning", "not asked", "ok")
 _READER = "Have the role Reader on the subscription, which shows you the region's sizes"
-_NO_SERVING = "there are no deployment settings for this base model"
 
 
 def training_size(subject: Subject) -> Finding:
     """The sizes that a run uses: a retired one is an error, one that retires within 90 days a warning."""
-    return _worst(subject, lambda machines: _life("training-size", subject, machines, _NO_TRAINING))
+    return _worst(subject, lambda machines: _life("training-size", subject, machines, no_machines))
 
 
 def serving_size(subject: Subject) -> Finding:
     """The deployment's size, likewise."""
-    return _life("serving-size", subject, subject.serving, _NO_SERVING)
+    return _life("serving-size", subject, subject.serving, no_settings)
 
 
 def training_region(subject: Subject) -> Finding:
     """Whether the region offers the sizes that a run uses."""
-    return _worst(subject, lambda machines: _offered("training-region", subject, machines, _NO_TRAINING))
+    return _worst(subject, lambda machines: _offered("training-region", subject, machines, no_machines))
 
 
 def serving_region(subject: Subject) -> Finding:
     """Whether the region offers the deployment's size."""
-    return _offered("serving-region", subject, subject.serving, _NO_SERVING)
+    return _offered("serving-region", subject, subject.serving, no_settings)
 
 
 def _worst(subject: Subject, of: Callable[[Machines | None], Finding]) -> Finding:
@@ -48,9 +47,9 @@ def _worst(subject: Subject, of: Callable[[Machines | None], Finding]) -> Findin
     return min((main, *said), key=lambda one: _WORST.index(one.verdict))
 
 
-def _life(check: str, subject: Subject, machines: Machines | None, missing: str) -> Finding:
+def _life(check: str, subject: Subject, machines: Machines | None, missing: _Missing) -> Finding:
     if machines is None:
-        return Finding(check, "unknown", missing, fix="Name the settings with --deployment, the stack with --stack")
+        return missing(check)
     size, fact = machines.size, azure_facts.facts()["sizes"].get(machines.size.lower())
     source = f"{TABLE}, sizes, of {azure_facts.facts()['as_of']}"
     mend = f"Take another size in {machines.source}"
@@ -72,9 +71,9 @@ def _life(check: str, subject: Subject, machines: Machines | None, missing: str)
     return Finding(check, "ok", f"'{size}' can be had{until}", source)
 
 
-def _offered(check: str, subject: Subject, machines: Machines | None, missing: str) -> Finding:
+def _offered(check: str, subject: Subject, machines: Machines | None, missing: _Missing) -> Finding:
     if machines is None:
-        return Finding(check, "unknown", missing, fix="Name the settings with --deployment, the stack with --stack")
+        return missing(check)
     if not subject.region:
         return Finding(check, "unknown", "the region is not known", fix="Name the stack with --stack")
     if subject.live and subject.live.sizes is not None:

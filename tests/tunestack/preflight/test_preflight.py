@@ -338,6 +338,15 @@ def test_what_follows_from_another_finding_blocks_only_when_that_one_does_not() 
     assert found.accepted({"a": "we know", "b": "that too"}) == "a: we know; b: that too"
 
 
+def test_without_clusters_and_dials_the_clusters_are_the_one_thing_to_mend() -> None:
+    nothing = {f"{WS}/computes/{name}": None for name in ("cpu", "gpu")}
+    found = preflight.run(replace(online(nothing), dials={}))
+    blocking = [one.check for one in found.blocking()]
+    assert "clusters" in blocking
+    assert not {"training-size", "training-memory", "evaluation-memory", "gpus", "training-quota"} & set(blocking)
+    assert {one.check for one in found.no()} > {"training-size", "training-memory", "gpus", "training-quota"}
+
+
 @pytest.mark.parametrize(
     "wrong", ["optimization.lora_r=1.5", "optimization.lora_r=0", "training.warmup_steps=-3", "training.sed=1"]
 )
