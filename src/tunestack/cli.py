@@ -164,8 +164,12 @@ def main(parser: Parser, run: Run, argv: Sequence[str] | None = None) -> int:
 
 def _record(result: Result) -> str:
     import json
+    from datetime import datetime
 
-    return json.dumps(result.record, indent=2, default=str)
+    def text(value: object) -> str:
+        return value.isoformat() if isinstance(value, datetime) else str(value)
+
+    return json.dumps(result.record, indent=2, default=text)
 
 
 def _report(error: BaseException) -> int:

@@ -7,6 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -290,6 +291,8 @@ def test_a_job_that_does_not_exist_and_a_step_of_one_are_named(connection: Conne
         job_name.find(history, step.id)
 
 
-def test_the_record_of_a_watched_job_has_its_cost(stack: Stack, script: Script, jobs: Jobs) -> None:
+def test_a_watched_jobs_record_has_its_cost_and_its_end_in_iso_8601(stack: Stack, script: Script, jobs: Jobs) -> None:
     record = json.loads(script("submit_finetune", "--attach", jobs.run("true", "Completed"), "--json").out)
     assert record["estimated_cost"] >= 0
+    assert "T" in record["ended"]
+    assert datetime.fromisoformat(record["ended"]).tzinfo
