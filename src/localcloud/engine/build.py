@@ -131,14 +131,15 @@ def _show_progress(command: list[str], folder: Path, environment: Mapping[str, s
     try:
         assert process.stderr is not None
         terminal = sys.stderr.isatty()
-        for line in process.stderr:
-            lines.append(line.rstrip())
-            now = time.monotonic()
-            if now - shown >= (0.2 if terminal else LINE_SECONDS):
-                shown = now
-                done = min(len(lines), PACKAGES)
-                text = f"  {done} of about {PACKAGES} packages, {now - began:.0f} s"
-                print(f"\r{text}" if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True)
+        with process.stderr as said:
+            for line in said:
+                lines.append(line.rstrip())
+                now = time.monotonic()
+                if now - shown >= (0.2 if terminal else LINE_SECONDS):
+                    shown = now
+                    done = min(len(lines), PACKAGES)
+                    text = f"  {done} of about {PACKAGES} packages, {now - began:.0f} s"
+                    print(f"\r{text}" if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True)
         status = process.wait()
     finally:
         if process.poll() is None:

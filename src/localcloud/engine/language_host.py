@@ -237,20 +237,19 @@ def _capture(interpreter: Interpreter, arguments: Sequence[str]) -> str:
 
 def _relay(stream: IO[bytes], engine: Any, stream_id: int) -> None:
     """Tells the engine each line; lines of one stream are shown together."""
-    for line in stream:
-        try:
-            engine.Log(
-                engine_pb2.LogRequest(
-                    severity=engine_pb2.INFO, message=line.decode(errors="replace"), streamId=stream_id
-                )
-            )
-        except grpc.RpcError as error:  # the engine has gone; the program is being ended
-            print(f"language host: {error.code()}: {line.decode(errors='replace').rstrip()}", file=sys.stderr)
+    with stream:
+        for line in stream:
+            text = line.decode(errors="replace")
+            try:
+                engine.Log(engine_pb2.LogRequest(severity=engine_pb2.INFO, message=text, streamId=stream_id))
+            except grpc.RpcError as error:  # the engine has gone; the program is being ended
+                print(f"language host: {error.code()}: {text.rstrip()}", file=sys.stderr)
 
 
 def _collect(stream: IO[bytes], name: str, lines: SimpleQueue[Any]) -> None:
-    for line in stream:
-        lines.put((name, line))
+    with stream:
+        for line in stream:
+            lines.put((name, line))
     lines.put((name, b""))
 
 
