@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
 
     workspace = commands.add_parser("workspace", help="a workspace, made if absent; its config.json in this folder")
-    workspace.add_argument("name", help="3 to 33 letters, digits and hyphens")
+    workspace.add_argument("name", type=_workspace_name, help="3 to 33 letters, digits, hyphens and underscores")
     workspace.add_argument("--location", default="eastus", help="region (default eastus)")
     workspace.set_defaults(command=_workspace)
 
@@ -87,6 +87,13 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"'{text}' is no port; take one up to 65535, or 0 for any free one")
     return int(text)
+
+
+def _workspace_name(text: str) -> str:
+    """Held to Azure's rule before anything is made: the workspace comes last, after its group and its storage."""
+    if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_-]{2,32}", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no name of a workspace: 3 to 33 letters, digits, '-' and '_'")
+    return text
 
 
 def _principal_flags(parser: argparse.ArgumentParser) -> None:
@@ -249,10 +256,7 @@ def _make(state: Path) -> None:
 
 
 def _workspace(arguments: argparse.Namespace, state: Path) -> int:
-    running = client.find(state)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{2,32}", arguments.name):
-        raise client.CallFailed(f"'{arguments.name}' is no name of a workspace: 3 to 33 letters, digits and hyphens")
-    config = client.make_workspace(running, arguments.name, arguments.location)
+    config = client.make_workspace(client.find(state), arguments.name, arguments.location)
     Path("config.json").write_text(json.dumps(config, indent=2) + "\n")
     print(arguments.name)
     return 0

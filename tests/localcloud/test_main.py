@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -81,7 +82,7 @@ def test_a_server_that_cannot_start_says_why_in_one_line(tmp_path: Path, local_c
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("words", [["env"], ["workspace", "w"]])
+@pytest.mark.parametrize("words", [["env"], ["workspace", "dev"]])
 def test_without_a_server_the_command_to_start_one_is_named(
     words: list[str], state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,19 +112,23 @@ def test_a_state_folder_that_cannot_be_made_is_named(
     assert f"'{state}' cannot be made: File exists" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["x", "my ws", "a" * 34])
-def test_a_workspace_whose_name_azure_does_not_take_is_refused(
-    name: str,
-    local_cloud: RunningCloud,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
+@pytest.mark.parametrize("name", ["x", "my ws", "_ws", "a" * 34])
+def test_a_workspace_whose_name_azure_does_not_take_is_wrong_usage(
+    name: str, state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        __main__.main(["workspace", name])
+    assert f"'{name}' is no name of a workspace" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["dev", "my_ws-1"])
+def test_a_workspace_is_made_and_its_configuration_written(
+    name: str, local_cloud: RunningCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LOCALCLOUD_STATE", str(local_cloud.cloud.state))
-    assert __main__.main(["workspace", name]) == 1
-    assert f"'{name}' is no name of a workspace" in capsys.readouterr().err
-    assert not (tmp_path / "config.json").exists()
+    assert __main__.main(["workspace", name]) == 0
+    assert json.loads((tmp_path / "config.json").read_text())["workspace_name"] == name
 
 
 def test_reset_empties_only_a_state_folder(state: Path, capsys: pytest.CaptureFixture[str]) -> None:

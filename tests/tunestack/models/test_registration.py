@@ -43,8 +43,9 @@ def judge(monkeypatch: pytest.MonkeyPatch) -> Judge:
         monkeypatch.setattr(stored_files, "job_output", lambda *_: MemoryFolder(there))
         monkeypatch.setattr(caller, "name", lambda _: "somebody")
         found = Registration("m", "1", "azureml://jobs/j/outputs/trained_model", {"job": "j", **TAGS, **tags})
+        connection: Any = None  # whoever would ask it is replaced above
         planned: Any = (found, {"name": "j"}, None)
-        return registration.judge(None, planned, why)  # type: ignore[arg-type]
+        return registration.judge(connection, planned, why)
 
     return judged
 
